@@ -1,0 +1,185 @@
+"""Strict reading of YAML and JSON into frozen dataclasses.
+
+Configurations are plain dataclasses that stand next to the class they configure, so the
+rooms that need torch alone stay that way. Every error names the file, the full key and
+the mend, which is why this is our own hundred lines: validation libraries name neither
+the file nor the key that was probably meant.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+from codert.errors import InputError
+
+T = TypeVar("T")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; an empty file is an empty mapping.
+
+    Raises:
+        InputError: the file is missing, not YAML, or not a mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected keys and values, found a {type(content).__name__}")
+    return content
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it: mappings merge key by key, all else is replaced."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def assignment(text: str) -> dict[str, Any]:
+    """`a.b=value` as a nested mapping, the value read as YAML.
+
+    Raises:
+        InputError: there is no `=`, or the value is not YAML.
+    """
+    import yaml
+
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise InputError(f"--set {text}: write it as key.key=value")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {text}: not a valid value: {error}") from None
+    for name in reversed(key.split(".")):
+        nested = {name: nested}
+    return typing.cast(dict[str, Any], nested)
+
+
+def build(cls: type[T], value: Any, where: str, key: str = "") -> T:
+    """A `cls` made from plain data, checked against its annotations.
+
+    Args:
+        cls: a dataclass, or any annotation that a field of one may have.
+        value: what YAML or JSON gave.
+        where: the file, for messages.
+        key: the path of keys that led here, for messages.
+
+    Raises:
+        InputError: an unknown or missing key, or a value of another type.
+    """
+    return typing.cast(T, _convert(cls, value, where, key))
+
+
+def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(args, value, where, key)
+    if origin is Literal:
+        if value in args:
+            return value
+        raise _wrong(where, key, value, " or ".join(repr(a) for a in args))
+    if dataclasses.is_dataclass(annotation):
+        return _convert_dataclass(annotation, value, where, key)
+    if origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(where, key, value, "a list")
+        items = [_convert(args[0], item, where, f"{key}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if origin is tuple else items
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, key, value, "keys and values")
+        return {str(k): _convert(args[1], v, where, _join(key, str(k))) for k, v in value.items()}
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, annotation) and not (annotation is int and isinstance(value, bool)):
+        return value
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    raise _wrong(where, key, value, names.get(annotation, getattr(annotation, "__name__", "?")))
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, where: str, key: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    options = tuple(option for option in options if option is not type(None))
+    if len(options) == 1:
+        return _convert(options[0], value, where, key)
+    # Several dataclasses: the one whose `kind` is named.
+    kinds = {typing.get_args(typing.get_type_hints(o)["kind"])[0]: o for o in options}
+    if not isinstance(value, Mapping):
+        raise _wrong(where, key, value, f"keys and values with kind: {' or '.join(kinds)}")
+    kind = value.get("kind")
+    if kind not in kinds:
+        raise _wrong(where, _join(key, "kind"), kind, " or ".join(kinds))
+    return _convert(kinds[kind], value, where, key)
+
+
+def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong(where, key, value, "keys and values")
+    hints = typing.get_type_hints(cls)
+    # Metadata lets a field have a key that Python reserves, such as `from`.
+    fields = {f.metadata.get("key", f.name): f for f in dataclasses.fields(cls)}
+    for given in value:
+        if given not in fields:
+            raise unknown_key(where, _join(key, str(given)), str(given), fields)
+    for name, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and name not in value:
+            raise InputError(f"{where}: {_join(key, name)} is missing; add it")
+    arguments = {
+        fields[name].name: _convert(hints[fields[name].name], item, where, _join(key, name))
+        for name, item in value.items()
+    }
+    try:
+        return cls(**arguments)
+    except ValueError as error:  # a check of the dataclass's own
+        raise InputError(f"{where}: {key}: {error}" if key else f"{where}: {error}") from None
+
+
+def unknown_key(where: str, key: str, name: str, known: typing.Iterable[str]) -> InputError:
+    """The error for a key that nothing reads, with the key that was probably meant."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    mend = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+    return InputError(f"{where}: {key} is not a known key; {mend}")
+
+
+def plain(value: Any) -> Any:
+    """A configuration as plain data, ready for YAML or JSON; the inverse of `build`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.metadata.get("key", f.name): plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _wrong(where: str, key: str, value: Any, wanted: str) -> InputError:
+    return InputError(f"{where}: {key or 'the file'} is {value!r}; write {wanted}")

@@ -1,0 +1,90 @@
+"""The state of a run in one safetensors file: weights, optimisers, and where it stands.
+
+Random states are not in it: every stream is a function of the seed and the step.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from codert.errors import InputError
+from codert.learning.ensemble import Ensemble
+from codert.models.folder import write_tensors
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        epoch: of the next batch.
+        batch: index of the next batch in its epoch.
+        updates: optimiser steps done.
+        seconds: of training so far, over all its sessions.
+        best: lowest development WER in percent, by recogniser.
+        too_short_for_ctc: ids of utterances that had the transducer loss alone.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)
+    too_short_for_ctc: list[str] = field(default_factory=list)
+
+
+def save_checkpoint(
+    path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer], position: Position
+) -> None:
+    """Write it whole or not at all; raises InputError where the disk is full."""
+    tensors = {}
+    for owner, modules in ensemble.groups.items():
+        for name, tensor in modules.state_dict().items():
+            tensors[f"weights/{owner}/{name}"] = tensor.contiguous()
+        for index, state in optimisers[owner].state_dict()["state"].items():
+            for name, tensor in state.items():
+                tensors[f"optimiser/{owner}/{index}/{name}"] = tensor.contiguous()
+    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
+
+
+def load_checkpoint(
+    path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer]
+) -> Position:
+    """Restore what `save_checkpoint` wrote.
+
+    Raises:
+        InputError: it is missing, broken, or of another plan.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            position = Position(**json.loads(file.metadata()["position"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: nothing to resume; run without --resume") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be resumed from: {error}; train anew") from None
+    try:
+        for owner, modules in ensemble.groups.items():
+            modules.load_state_dict(_below(tensors, f"weights/{owner}/"))
+            _load_optimiser(optimisers[owner], _below(tensors, f"optimiser/{owner}/"))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: is of another plan: {error}") from None
+    return position
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

@@ -1,0 +1,131 @@
+"""The loss of a plan on one batch: each recogniser's own, and what the edges add."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from codert.data.dataset import Batch
+from codert.distillation import centred, encoder_logit_loss
+from codert.lattice import BLANK, AdditiveLattice, inside
+from codert.learning.ensemble import Ensemble
+from codert.learning.plan import Edge, Plan, TrainingConfig
+from codert.models.joint import MLPJointConfig
+from codert.models.recogniser import Encoded, Predicted, Recogniser
+from codert.transducer import transducer_loss
+
+
+@dataclass
+class Objective:
+    """What a batch costs.
+
+    Attributes:
+        total: what is minimised, a scalar with gradients.
+        terms: its parts by name, before their weights, without gradients.
+        losses: the transducer loss of each utterance, (B,), by recogniser.
+        too_short_for_ctc: ids of utterances with fewer frames than CTC needs.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    too_short_for_ctc: set[str] = field(default_factory=set)
+
+
+def objective(
+    plan: Plan, ensemble: Ensemble, batch: Batch, progress: float, step: object
+) -> Objective:
+    """The loss of `plan` on `batch`.
+
+    Args:
+        plan: the graph.
+        ensemble: its recognisers.
+        batch: of training utterances, on the recognisers' device.
+        progress: of the run, 0 to 1, for schedules.
+        step: names the streams that dropout draws from.
+    """
+    encoded = ensemble.encode(step, batch.features, batch.frame_lengths)
+    predicted = ensemble.predict(step, batch.labels)
+    result = Objective(batch.features.new_zeros(()))
+    for name, recogniser in ensemble.live.items():
+        heads = plan.live[name].joint
+        head_weight = heads.head_weight if isinstance(heads, MLPJointConfig) else 0.0
+        _add_own(
+            *(result, name, recogniser, encoded[name], predicted[name]),
+            *(batch, plan.training, head_weight),
+        )
+    for edge in plan.edges:
+        # At weight 0 the term is left out, so that it cannot even add a nan.
+        if weight := edge.weight * edge.schedule.at(progress):
+            loss = _edge_loss(edge, encoded, predicted, batch)
+            result.total = result.total + weight * loss
+            result.terms[f"{edge.match}/{edge.student}"] = loss.detach()
+    return result
+
+
+def _add_own(
+    result: Objective,
+    name: str,
+    recogniser: Recogniser,
+    encoded: Encoded,
+    predicted: Predicted,
+    batch: Batch,
+    training: TrainingConfig,
+    head_weight: float,
+) -> None:
+    labels = batch.label_lengths.sum().clamp_min(1)
+    lattice = recogniser.lattice(encoded, predicted, batch.label_lengths)
+    losses = transducer_loss(lattice, batch.labels, training.fastemit)
+    result.losses[name] = losses.detach()
+    weighted = [("transducer", 1.0, losses)]
+    if head_weight:
+        heads = AdditiveLattice(
+            encoded.logits, predicted.logits, encoded.lengths, batch.label_lengths
+        )
+        head_losses = transducer_loss(heads, batch.labels, training.fastemit)
+        weighted.append(("heads", head_weight, head_losses))
+    if training.ctc_weight:
+        fits = encoded.lengths >= _frames_for_ctc(batch.labels, batch.label_lengths)
+        result.too_short_for_ctc |= {i for i, fit in zip(batch.ids, fits, strict=True) if not fit}
+        ctc = _ctc_losses(encoded, batch.labels, batch.label_lengths)
+        weighted.append(("ctc", training.ctc_weight, torch.where(fits, ctc, 0)))
+    for term, weight, per_utterance in weighted:
+        loss = per_utterance.sum() / labels
+        result.total = result.total + weight * loss
+        result.terms[f"{term}/{name}"] = loss.detach()
+
+
+def _edge_loss(
+    edge: Edge, encoded: dict[str, Encoded], predicted: dict[str, Predicted], batch: Batch
+) -> Tensor:
+    def logits(name: str) -> Tensor:
+        if edge.gauge == "as_trained":
+            return encoded[name].logits
+        return centred(encoded[name].logits, predicted[name].logits, batch.label_lengths)
+
+    teacher = logits(edge.teacher)
+    return encoder_logit_loss(
+        teacher if edge.gradient == "both" else teacher.detach(),
+        logits(edge.student),
+        encoded[edge.student].lengths,
+        edge.divergence,
+        edge.temperature,
+    )
+
+
+def _frames_for_ctc(labels: Tensor, lengths: Tensor) -> Tensor:
+    """Frames that CTC needs: one a label, and a blank between equal ones, (B,)."""
+    repeats = (labels[:, 1:] == labels[:, :-1]) & inside(lengths - 1, max(0, labels.shape[1] - 1))
+    return lengths + repeats.sum(1)
+
+
+def _ctc_losses(encoded: Encoded, labels: Tensor, lengths: Tensor) -> Tensor:
+    return torch.nn.functional.ctc_loss(
+        encoded.logits.log_softmax(-1).transpose(0, 1),
+        labels,
+        encoded.lengths,
+        lengths,
+        blank=BLANK,
+        reduction="none",
+        zero_infinity=True,
+    )

@@ -1,0 +1,245 @@
+"""The training plan: recognisers, what they share, and who teaches whom.
+
+All strategies are such graphs; nothing in codert branches on a strategy's name.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from codert.config import build, merged, read_yaml
+from codert.data.dataset import DataConfig
+from codert.data.features import FeatureConfig
+from codert.data.wordpieces import WordPieceConfig
+from codert.distillation import Divergence
+from codert.errors import InputError
+from codert.learning.schedule import EdgeSchedule, RateSchedule
+from codert.models import RecogniserConfig
+
+
+@dataclass(frozen=True)
+class Member:
+    """A recogniser of the plan.
+
+    Attributes:
+        model: the name of its dimensions under `models`; live recognisers only.
+        frozen: the folder of a finished recogniser, which teaches and does not learn.
+        role: student or teacher, for tables.
+    """
+
+    model: str | None = None
+    frozen: str | None = None
+    role: Literal["student", "teacher"] = "student"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError unless exactly one of model and frozen is given."""
+        if (self.model is None) == (self.frozen is None):
+            raise ValueError("write either model: NAME or frozen: RUN")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One recogniser teaches another.
+
+    Attributes:
+        teacher: `from`, the recogniser that teaches.
+        student: `to`, the live recogniser that learns.
+        match: what is compared.
+        divergence: how.
+        temperature: of both sides' logits.
+        weight: beside the transducer loss per label; the edge's loss is per frame.
+        schedule: how the weight comes up over the run.
+        gradient: whether a live teacher learns from the edge as well.
+        gauge: `centred` moves each side's mean decoder logits into its encoder logits.
+    """
+
+    teacher: str = field(metadata={"key": "from"})
+    student: str = field(metadata={"key": "to"})
+    match: Literal["encoder_logits"] = "encoder_logits"
+    divergence: Divergence = "kl"
+    temperature: float = 1.0
+    weight: float = 1.0
+    schedule: EdgeSchedule = EdgeSchedule()  # noqa: RUF009 (frozen)
+    gradient: Literal["student", "both"] = "student"
+    gauge: Literal["as_trained", "centred"] = "as_trained"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such edge can be."""
+        if self.teacher == self.student:
+            raise ValueError(f"from and to are both {self.teacher}; name two recognisers")
+        if self.temperature <= 0 or self.weight < 0:
+            raise ValueError("temperature is above 0 and weight at least 0")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How every live recogniser of a plan is trained.
+
+    Attributes:
+        epochs: passes over the training split.
+        rate: the learning rate's schedule.
+        betas: of AdamW.
+        weight_decay: of AdamW.
+        clip: largest gradient norm of a group; each recogniser is a group, and so is what
+            they share.
+        accumulate: batches per update.
+        ctc_weight: of a CTC loss per label on the encoder logits.
+        fastemit: FastEmit's weight.
+        evaluate_every: epochs between looks at the development split.
+        checkpoint_every: seconds between checkpoints.
+        seed: of initialisation, dropout, order and augmentation.
+    """
+
+    epochs: int = 10
+    rate: RateSchedule = RateSchedule()  # noqa: RUF009 (frozen)
+    betas: tuple[float, ...] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip: float = 5.0
+    accumulate: int = 1
+    ctc_weight: float = 0.3
+    fastemit: float = 0.0
+    evaluate_every: int = 1
+    checkpoint_every: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be trained with."""
+        if min(self.epochs, self.accumulate, self.evaluate_every) < 1:
+            raise ValueError("epochs, accumulate and evaluate_every are at least 1")
+        if len(self.betas) != 2:
+            raise ValueError("betas are two numbers")
+        if self.clip <= 0:
+            raise ValueError("clip is above 0")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole recipe: the graph, and the settings that it is run with.
+
+    Attributes:
+        strategy: a label that only tables read.
+        recognisers: by name.
+        share: what all live recognisers have in common.
+        edges: who teaches whom.
+        models: dimensions by name, for `recognisers`.
+        understands: what the result will understand, for people.
+    """
+
+    recognisers: dict[str, Member]
+    models: dict[str, RecogniserConfig]
+    strategy: str = ""
+    share: tuple[Literal["decoder"], ...] = ()
+    edges: tuple[Edge, ...] = ()
+    data: DataConfig = DataConfig()  # noqa: RUF009 (frozen)
+    features: FeatureConfig = FeatureConfig()  # noqa: RUF009
+    wordpieces: WordPieceConfig = WordPieceConfig()  # noqa: RUF009
+    training: TrainingConfig = TrainingConfig()  # noqa: RUF009
+    understands: str = "speech like that of its training data"
+
+    @property
+    def live(self) -> dict[str, RecogniserConfig]:
+        """The dimensions of the recognisers that learn."""
+        return {n: self.models[m.model] for n, m in self.recognisers.items() if m.model}
+
+    @property
+    def frozen(self) -> dict[str, Path]:
+        """The folders of the recognisers that do not."""
+        return {n: Path(m.frozen) for n, m in self.recognisers.items() if m.frozen}
+
+
+def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
+    """Read a recipe.
+
+    Args:
+        path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
+            which holds what plans have in common (data, models, training).
+        settings: another file of settings in place of that one.
+        over: keys laid over both.
+
+    Raises:
+        InputError: a file, key or value that is wrong, with the mend.
+    """
+    graph = read_yaml(path)
+    named = graph.pop("settings", None)
+    if settings is None and named is not None:
+        settings = path.parent / str(named)
+    below = read_yaml(settings) if settings is not None else {}
+    where = f"{path}" + (f" (with {settings})" if settings is not None else "")
+    plan = build(Plan, merged(merged(below, graph), over or {}), where)
+    _check(plan, where)
+    return plan
+
+
+def _check(plan: Plan, where: str) -> None:
+    """What types cannot say; raises InputError."""
+    for name, member in plan.recognisers.items():
+        if member.model is not None and member.model not in plan.models:
+            raise InputError(
+                f"{where}: recognisers.{name}.model is {member.model!r}; "
+                f"known under models: {', '.join(plan.models)}"
+            )
+    if not plan.live:
+        raise InputError(f"{where}: recognisers: none of them learns; give one a model")
+    for i, edge in enumerate(plan.edges):
+        for key, end in (("from", edge.teacher), ("to", edge.student)):
+            if end not in plan.recognisers:
+                raise InputError(
+                    f"{where}: edges[{i}].{key} is {end!r}; "
+                    f"known under recognisers: {', '.join(plan.recognisers)}"
+                )
+        if edge.student in plan.frozen:
+            raise InputError(
+                f"{where}: edges[{i}].to is {edge.student!r}, which is frozen and cannot learn; "
+                "give it a model, or turn the edge round"
+            )
+        if edge.gradient == "both" and edge.teacher in plan.frozen:
+            raise InputError(
+                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is frozen; "
+                "write student"
+            )
+        for end in (edge.teacher, edge.student):
+            check_heads(plan.live.get(end), f"{where}: edges[{i}]", end)
+        _check_frames(plan, edge, f"{where}: edges[{i}]")
+    if plan.share:
+        _check_shared(plan, where)
+
+
+def check_heads(config: RecogniserConfig | None, where: str, name: str) -> None:
+    """Raises InputError where a recogniser's encoder logits come from a head that no loss trains."""
+    if config is not None and config.has_heads and not config.joint.head_weight:  # type: ignore[union-attr]
+        raise InputError(
+            f"{where}: the encoder logits of {name!r} come from a head that no loss trains; "
+            "set joint.head_weight of its model above 0"
+        )
+
+
+def _check_frames(plan: Plan, edge: Edge, where: str) -> None:
+    teacher, student = plan.live.get(edge.teacher), plan.live[edge.student]
+    if teacher is not None:
+        check_frame_rates(teacher, student, where, edge)
+
+
+def check_frame_rates(
+    teacher: RecogniserConfig, student: RecogniserConfig, where: str, edge: Edge
+) -> None:
+    """Raises InputError where the two ends of an edge differ in frame rate."""
+    rates = teacher.encoder.subsampling, student.encoder.subsampling
+    if rates[0] != rates[1]:
+        raise InputError(
+            f"{where}: {edge.teacher!r} has one frame for {rates[0]} of the features' and "
+            f"{edge.student!r} one for {rates[1]}; give both encoders the same subsampling"
+        )
+
+
+def _check_shared(plan: Plan, where: str) -> None:
+    (first, config), *others = plan.live.items()
+    if not others:
+        raise InputError(f"{where}: share: only {first!r} learns; remove share, or add another")
+    for name, other in others:
+        for part in ("predictor", "joint"):
+            a, b = getattr(config, part), getattr(other, part)
+            if a != b:
+                raise InputError(
+                    f"{where}: share: the {part} of {first!r} is {a} and that of {name!r} is {b}; "
+                    "what is shared must be equal"
+                )

@@ -1,0 +1,148 @@
+"""A run: a plan, its data and its folder.
+
+    runs/NAME/PLAN/
+        plan.json                 the whole plan as it was run
+        curves.jsonl              losses and development WER as they went
+        checkpoint.safetensors    the last state, for --resume
+        skipped.jsonl             utterances left out, with reasons
+        RECOGNISER/               each recogniser that learnt, at its best
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codert.config import plain
+from codert.data.dataset import Dataset, Skipped
+from codert.data.manifest import Utterance, assign_splits, read_manifest
+from codert.data.text import normalise
+from codert.data.wordpieces import WordPieces
+from codert.errors import InputError
+from codert.learning.ensemble import Ensemble
+from codert.learning.plan import Plan
+from codert.learning.trainer import CHECKPOINT, Trainer
+from codert.models.folder import WORDPIECES, Card, save_recogniser, write_text
+
+PLAN, SKIPPED = "plan.json", "skipped.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a person wants to know at the end.
+
+    Attributes:
+        recognisers: folders of those that learnt.
+        best: their lowest development WER in percent; empty without a development split.
+        skipped: utterances left out.
+        too_short_for_ctc: how many had the transducer loss alone.
+    """
+
+    recognisers: dict[str, Path]
+    best: dict[str, float]
+    skipped: list[Skipped]
+    too_short_for_ctc: int
+
+
+def train(
+    plan: Plan,
+    manifests: Sequence[Path],
+    folder: Path,
+    cache: Path,
+    device: torch.device,
+    resume: bool = False,
+) -> Outcome:
+    """Train a plan on manifests.
+
+    Args:
+        plan: what to train.
+        manifests: joined into one corpus.
+        folder: of the run.
+        cache: where features are kept, shared by all runs.
+        device: to train on.
+        resume: go on from the folder's checkpoint.
+
+    Raises:
+        InputError: bad data, or a folder that holds another run.
+        Stopped: the run was asked to stop; resume it later.
+    """
+    _claim(folder, plan, resume)
+    utterances = [u for manifest in manifests for u in read_manifest(manifest)]
+    utterances = assign_splits(utterances, plan.data.dev_speakers, plan.data.test_speakers)
+    training_utterances = _split(utterances, "train")
+    if not training_utterances:
+        raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
+    wordpieces = WordPieces.train((normalise(u.text) for u in training_utterances), plan.wordpieces)
+    training = Dataset(
+        training_utterances,
+        *(wordpieces, plan.features, plan.data, cache),
+        training=True,
+        seed=plan.training.seed,
+    )
+    development_utterances = _split(utterances, "dev")
+    development = (
+        Dataset(
+            development_utterances,
+            *(wordpieces, plan.features, plan.data, cache),
+            training=False,
+        )
+        if development_utterances
+        else None
+    )
+    for name, teacher in plan.frozen.items():
+        if WordPieces.load(teacher / WORDPIECES) != wordpieces:
+            raise InputError(
+                f"recognisers.{name}.frozen: {teacher} has other word-pieces than this run; "
+                "train both on the same training split with the same wordpieces settings"
+            )
+    ensemble = Ensemble.build(plan, plan.features.mels, len(wordpieces))
+    mean, deviation = training.mean_and_deviation()
+    for recogniser in ensemble.live.values():
+        recogniser.encoder.normalise_by(mean, deviation)
+    ensemble.to(device)
+    folders = {name: folder / name for name in ensemble.live}
+
+    def save_best(name: str, updates: int) -> None:
+        card = Card(
+            model=plan.live[name],
+            symbols=len(wordpieces),
+            features=plain(plan.features),
+            role=plan.recognisers[name].role,
+            strategy=plan.strategy,
+            understands=plan.understands,
+            updates=updates,
+        )
+        save_recogniser(folders[name], ensemble.live[name], card)
+        wordpieces.save(folders[name] / WORDPIECES)
+
+    trainer = Trainer(
+        plan, ensemble, training, development, wordpieces, folder, save_best, device
+    )
+    if resume:
+        trainer.resume()
+    trainer.run()
+    skipped = training.skipped + (development.skipped if development else [])
+    write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
+    position = trainer.position
+    best = position.best if development else {}
+    return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
+
+
+def _split(utterances: list[Utterance], split: str) -> list[Utterance]:
+    return [u for u in utterances if u.split == split]
+
+
+def _claim(folder: Path, plan: Plan, resume: bool) -> None:
+    """Make the folder this run's; raises InputError where it is another's."""
+    content = json.dumps(plain(plan), indent=2) + "\n"
+    path = folder / PLAN
+    if resume and path.exists() and path.read_text(encoding="utf-8") != content:
+        raise InputError(
+            f"{path}: the run was begun with other settings; "
+            "resume with the same, or choose another --out"
+        )
+    if not resume and (folder / CHECKPOINT).exists():
+        raise InputError(f"{folder}: holds a run already; add --resume, or choose another --out")
+    write_text(path, content)

@@ -1,0 +1,159 @@
+"""Streaming encoders: from features to frames that the joint reads.
+
+Shapes: B batch, T input frames, F features, T' output frames, D width.
+"""
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from codert.lattice import inside
+
+
+@dataclass(frozen=True)
+class LSTMEncoderConfig:
+    """A convolutional front end and unidirectional LSTM layers.
+
+    Attributes:
+        channels: width of the convolutions.
+        strides: one convolution over time for each; their product is the subsampling.
+        kernel: frames that a convolution sees, odd; half of it is look-ahead.
+        layers: LSTM layers, each residual with layer norm.
+        width: of the LSTM layers.
+        dropout: after each layer.
+    """
+
+    kind: Literal["lstm"] = "lstm"
+    channels: int = 64
+    strides: tuple[int, ...] = (2, 2)
+    kernel: int = 5
+    layers: int = 2
+    width: int = 128
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such encoder can be built."""
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}; write an odd number")
+        if min(self.channels, self.layers, self.width, *self.strides) < 1:
+            raise ValueError("channels, layers, width and strides are at least 1")
+
+    @property
+    def subsampling(self) -> int:
+        """Input frames per output frame."""
+        product = 1
+        for stride in self.strides:
+            product *= stride
+        return product
+
+    def build(self, features: int) -> nn.Module:
+        """The encoder for `features` features."""
+        return LSTMEncoder(self, features)
+
+
+@dataclass(frozen=True)
+class ModuleEncoderConfig:
+    """Any torch module: (B, T, F), lengths (B,) to (B, T', D), lengths (B,).
+
+    Attributes:
+        module: `package.module:Class`; called with `features` and the options. The object
+            must have an attribute `width`, its D.
+        subsampling: input frames per output frame, for the check of frame rates.
+        options: keyword arguments of the class.
+    """
+
+    kind: Literal["module"]
+    module: str
+    subsampling: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where `module` is not package.module:Class."""
+        if self.module.count(":") != 1:
+            raise ValueError(f"module is {self.module!r}; write it as package.module:Class")
+
+    def build(self, features: int) -> nn.Module:
+        """The encoder for `features` features.
+
+        Raises:
+            ValueError: there is no such class, or it has no width.
+        """
+        package, name = self.module.split(":")
+        try:
+            cls = getattr(importlib.import_module(package), name)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"encoder module {self.module}: {error}") from None
+        encoder = cls(features=features, **self.options)
+        if not isinstance(encoder, nn.Module) or not isinstance(
+            getattr(encoder, "width", None), int
+        ):
+            raise ValueError(f"{self.module} must make a torch module with an integer `width`")
+        return encoder
+
+
+EncoderConfig = LSTMEncoderConfig | ModuleEncoderConfig
+
+
+class LSTMEncoder(nn.Module):
+    """The encoder of `LSTMEncoderConfig`; an utterance's output depends on it alone."""
+
+    def __init__(self, config: LSTMEncoderConfig, features: int) -> None:
+        super().__init__()
+        self.width = config.width
+        inputs = [features] + [config.channels] * (len(config.strides) - 1)
+        self.front_end = nn.ModuleList(
+            _Convolution(width, config.channels, config.kernel, stride)
+            for width, stride in zip(inputs, config.strides, strict=True)
+        )
+        inputs = [config.channels] + [config.width] * (config.layers - 1)
+        self.layers = nn.ModuleList(
+            _ResidualLSTM(width, config.width, config.dropout) for width in inputs
+        )
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, F), (B,) to (B, T', D), (B,)."""
+        x = features
+        for convolution in self.front_end:
+            x, lengths = convolution(x, lengths)
+        for layer in self.layers:
+            x = layer(x)
+        return x, lengths
+
+
+class _Convolution(nn.Module):
+    """Convolution over time, batch norm over real frames, ReLU."""
+
+    def __init__(self, width: int, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(
+            width, channels, kernel, stride, padding=kernel // 2, bias=False
+        )
+        self.norm = nn.BatchNorm1d(channels)
+        self.stride = stride
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        # Padding is zeroed before and left out of the statistics, so that batch mates and
+        # padding change nothing.
+        x = x.masked_fill(~inside(lengths, x.shape[1])[..., None], 0)
+        x = self.convolution(x.mT).mT
+        lengths = (lengths + self.stride - 1) // self.stride
+        real = inside(lengths, x.shape[1])
+        result = x.new_zeros(x.shape)
+        result[real] = torch.relu(self.norm(x[real]))
+        return result, lengths
+
+
+class _ResidualLSTM(nn.Module):
+    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, width, batch_first=True)
+        self.skip = nn.Identity() if inputs == width else nn.Linear(inputs, width, bias=False)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.skip(x) + self.lstm(x)[0])
+        return self.dropout(y)  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""A recogniser's folder: what every command accepts as RUN.
+
+    config.json            dimensions, features, what it was trained to understand
+    weights.safetensors    the weights
+    wordpieces.model       the SentencePiece model, written by whoever has it
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from codert.config import build, plain
+from codert.errors import InputError
+from codert.models.recogniser import Recogniser, RecogniserConfig
+
+CONFIG, WEIGHTS, WORDPIECES = "config.json", "weights.safetensors", "wordpieces.model"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a recogniser beside its weights.
+
+    Attributes:
+        model: its dimensions.
+        symbols: V, blank included.
+        features: the configuration of its features.
+        role: student or teacher; a label that only tables read.
+        strategy: how it was trained; likewise.
+        understands: what it was trained to understand, for people.
+        updates: optimiser steps behind the weights.
+    """
+
+    model: RecogniserConfig
+    symbols: int
+    features: dict[str, Any]
+    role: str
+    strategy: str
+    understands: str
+    updates: int = 0
+
+
+def save_recogniser(folder: Path, recogniser: Recogniser, card: Card) -> None:
+    """Write weights and card; each file appears whole or not at all.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    write_tensors(folder / WEIGHTS, _tensors(recogniser))
+    write_text(folder / CONFIG, json.dumps(plain(card), indent=2) + "\n")
+
+
+def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
+    """Read a recogniser, ready for inference.
+
+    Raises:
+        InputError: the folder is not a recogniser's, or its files do not belong together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / CONFIG
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: not a recogniser (no {CONFIG}); "
+            "name the folder of one, such as runs/demo/alone/student"
+        )
+    try:
+        card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON: {error}; train again") from None
+    recogniser = Recogniser.build(card.model, card.features["mels"], card.symbols)
+    try:
+        recogniser.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(f"{folder / WEIGHTS}: cannot be used: {error}") from None
+    return recogniser.eval(), card
+
+
+def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file that appears whole or not at all."""
+    from safetensors.torch import save
+
+    _write(path, save(tensors, metadata))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file that appears whole or not at all."""
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror}; free some space") from None
+
+
+def _tensors(module: nn.Module) -> dict[str, Any]:
+    return {name: tensor.detach().contiguous() for name, tensor in module.state_dict().items()}
