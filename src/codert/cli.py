@@ -6,12 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codert.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
+_DEMO_HOURS = 3.0  # what two cores learn from in minutes
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -33,20 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from functools import reduce
-
-    from codert.config import assignment, merged
+    from codert.config import assignments
+    from codert.learning.machine import machine
     from codert.learning.plan import read_plan
     from codert.learning.run import train
     from codert.learning.trainer import Stopped
 
-    over = reduce(merged, map(assignment, options.set), {})
-    plan = read_plan(options.recipe, options.settings, over)
+    plan = read_plan(options.recipe, options.settings, assignments(options.set))
     folder = options.out / options.recipe.stem
+    device = machine(options.device, options.threads)
     try:
-        outcome = train(
-            *(plan, options.data, folder, options.cache, _device(options)), options.resume
-        )
+        outcome = train(plan, options.data, folder, options.cache, device, options.resume)
     except Stopped:
         print(f"codert: stopped; go on with the same command and --resume ({folder})")
         return 130
@@ -71,11 +66,66 @@ def _prepare_commands(options: argparse.Namespace) -> int:
     return 0
 
 
-def _device(options: argparse.Namespace) -> "torch.device":
-    import torch
+def _evaluate(options: argparse.Namespace) -> int:
+    from codert.evaluation.results import results, table
+    from codert.evaluation.systems import score_system, utterances_of
+    from codert.learning.machine import machine
 
-    torch.set_num_threads(options.threads)
-    return torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = machine(options.device, options.threads)
+    utterances = utterances_of(options.data, options.split, options.settings)
+    systems = [score_system(run, utterances, options.cache, device) for run in options.run]
+    if options.reference:
+        reference = score_system(options.reference, utterances, options.cache, device)
+    else:
+        reference = systems[0]
+    rows = results(systems, reference)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    print(table(rows))
+    skipped = systems[0].skipped
+    if skipped:
+        print(f"{len(skipped)} utterances could not be scored, the first: {skipped[0]}")
+    return 0
+
+
+def _transcribe(options: argparse.Namespace) -> int:
+    from codert.decoding.transcriber import Transcriber
+
+    transcriber = Transcriber.load(options.run)
+    if not options.json:
+        print(f"trained to understand: {transcriber.card.understands}", file=sys.stderr)
+    status = 0
+    for audio in options.audio:
+        # One bad file does not keep the others from being read.
+        try:
+            text = transcriber.transcribe(audio)
+        except InputError as error:
+            print(f"codert: {error}", file=sys.stderr)
+            status = 2
+        else:
+            line = {"audio": str(audio), "text": text}
+            print(json.dumps(line, ensure_ascii=False) if options.json else f"{audio}\t{text}")
+    return status
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from codert.data.commands.corpus import prepare
+    from codert.evaluation.results import table
+    from codert.experiments.demo import Demo, recipes_folder
+
+    demo = Demo(
+        recipes=recipes_folder(),
+        manifest=options.corpus or prepare(Path("data/commands"), hours=_DEMO_HOURS),
+        out=options.out,
+        cache=options.cache,
+        settings=options.settings,
+        over=tuple(options.set),
+    )
+    rows = demo.run()
+    print(json.dumps(rows, indent=2) if options.json else table(rows))
+    print(f"report: {options.out / 'report.html'}", file=sys.stderr)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,16 +154,48 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("recipe", type=Path, metavar="RECIPE", help="the plan, a YAML file")
     _data_argument(train)
     train.add_argument("--out", type=Path, required=True, help="the run goes to OUT/PLAN")
-    train.add_argument("--settings", type=Path, help="a YAML file in place of the plan's settings")
-    train.add_argument(
-        *("--set",),
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="lay a value over the recipe, as in training.epochs=5; may be repeated",
-    )
+    _settings_arguments(train)
     train.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     _machine_arguments(train)
+
+    evaluate = _verb(
+        *(verbs, "evaluate", _evaluate),
+        "score recognisers on a split and compare them",
+        "codert evaluate runs/demo/*/student --data data/commands/manifest.tsv --split test",
+    )
+    evaluate.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a recogniser's folder")
+    _data_argument(evaluate)
+    evaluate.add_argument("--split", default="test", help="of the manifest (test)")
+    evaluate.add_argument(
+        *("--settings",), type=Path, help="a YAML file whose data section names held-out speakers"
+    )
+    evaluate.add_argument(
+        *("--reference",), type=Path, metavar="RUN", help="what WERR and p compare with (first RUN)"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print the rows as JSON")
+    _machine_arguments(evaluate)
+
+    transcribe = _verb(
+        *(verbs, "transcribe", _transcribe),
+        "write down what is said in audio files",
+        "codert transcribe runs/demo/tandem-shared/student recording.flac",
+    )
+    transcribe.add_argument("run", type=Path, metavar="RUN", help="a recogniser's folder")
+    transcribe.add_argument("audio", type=Path, nargs="+", metavar="FILE")
+    transcribe.add_argument("--json", action="store_true", help="print a JSON object a line")
+
+    demo = _verb(
+        *(verbs, "demo", _demo),
+        "train five students and their teacher, and show what each student gained",
+        "codert demo    or    codert demo --corpus MANIFEST --settings recipes/settings/an4.yaml",
+    )
+    demo.add_argument(
+        *("--corpus",), type=Path, metavar="MANIFEST", help="in place of spoken commands"
+    )
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="(runs/demo)")
+    _settings_arguments(demo)
+    demo.add_argument("--json", action="store_true", help="print the rows as JSON")
+    _cache_argument(demo)
     return parser
 
 
@@ -145,7 +227,26 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _settings_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        *("--settings",), type=Path, help="a YAML file in place of the recipe's settings"
+    )
+    parser.add_argument(
+        *("--set",),
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="lay a value over the recipe, as in training.epochs=5; may be repeated",
+    )
+
+
 def _machine_arguments(parser: argparse.ArgumentParser) -> None:
+    _cache_argument(parser)
+    parser.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (1)")
+
+
+def _cache_argument(parser: argparse.ArgumentParser) -> None:
     cache = Path(os.environ.get("CODERT_CACHE", ".cache/features"))
     parser.add_argument(
         *("--cache",),
@@ -153,8 +254,6 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         default=cache,
         help="where features are kept (CODERT_CACHE or .cache/features)",
     )
-    parser.add_argument("--device", help="cpu or cuda (cuda where there is one)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (1)")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ the file nor the key that was probably meant.
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
 from codert.errors import InputError
 
 T = TypeVar("T")
+
+_EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -31,6 +34,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if content is None:
@@ -50,24 +55,27 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def assignment(text: str) -> dict[str, Any]:
-    """`a.b=value` as a nested mapping, the value read as YAML.
+def assignments(texts: Iterable[str]) -> dict[str, Any]:
+    """Several `a.b=value` as one nested mapping, the values read as YAML.
 
     Raises:
-        InputError: there is no `=`, or the value is not YAML.
+        InputError: there is no `=`, or a value is not YAML.
     """
     import yaml
 
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise InputError(f"--set {text}: write it as key.key=value")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {text}: not a valid value: {error}") from None
-    for name in reversed(key.split(".")):
-        nested = {name: nested}
-    return typing.cast(dict[str, Any], nested)
+    together: dict[str, Any] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"--set {text}: write it as key.key=value")
+        try:
+            nested: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {text}: not a valid value: {error}") from None
+        for name in reversed(key.split(".")):
+            nested = {name: nested}
+        together = merged(together, nested)
+    return together
 
 
 def build(cls: type[T], value: Any, where: str, key: str = "") -> T:
@@ -108,6 +116,9 @@ def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
         return {str(k): _convert(args[1], v, where, _join(key, str(k))) for k, v in value.items()}
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    # YAML 1.1 reads 1e-3, which lacks a point, as text.
+    if annotation is float and isinstance(value, str) and _EXPONENTIAL.fullmatch(value):
+        return float(value)
     if isinstance(value, annotation) and not (annotation is int and isinstance(value, bool)):
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -125,7 +136,7 @@ def _convert_union(options: tuple[Any, ...], value: Any, where: str, key: str) -
     if not isinstance(value, Mapping):
         raise _wrong(where, key, value, f"keys and values with kind: {' or '.join(kinds)}")
     kind = value.get("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise _wrong(where, _join(key, "kind"), kind, " or ".join(kinds))
     return _convert(kinds[kind], value, where, key)
 
@@ -155,7 +166,7 @@ def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:
         raise InputError(f"{where}: {key}: {error}" if key else f"{where}: {error}") from None
 
 
-def unknown_key(where: str, key: str, name: str, known: typing.Iterable[str]) -> InputError:
+def unknown_key(where: str, key: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a key that nothing reads, with the key that was probably meant."""
     known = list(known)
     close = difflib.get_close_matches(name, known, 1)

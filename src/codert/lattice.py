@@ -68,7 +68,7 @@ class Lattice(ABC):
         B, _, U1, V = self.shape
         if labels.shape != (B, U1 - 1):
             raise ValueError(f"labels are {tuple(labels.shape)}; the lattice needs {(B, U1 - 1)}")
-        real = inside(self.label_lengths, U1 - 1)
+        real = inside(self.label_lengths.to(labels.device), U1 - 1)
         # On a GPU this look would wait for the device; there the gather itself asserts.
         if labels.is_cpu:
             wrong = (real & ((labels <= BLANK) | (labels >= V))).nonzero()
@@ -129,13 +129,14 @@ class AdditiveLattice(Lattice):
     @torch.no_grad()
     def entropy(self) -> Tensor:
         """See `Lattice.entropy`."""
-        # H = log Z - E[e + d]; each expectation is one more product.
+        # H = log Z - E[e + d], all shifted so that large logits do not cancel; each
+        # expectation is one more product.
         e, d = self.encoder_logits, self.decoder_logits
         shifted = _Shifted.of(e, d)
-        entropy = shifted.log_sum() - (
-            ((shifted.e * _finite(e)) @ shifted.d.mT + shifted.e @ (shifted.d * _finite(d)).mT)
-            / shifted.sum
-        )
+        e_log, d_log = torch.xlogy(shifted.e, shifted.e), torch.xlogy(shifted.d, shifted.d)
+        with torch.autocast(e.device.type, enabled=False):
+            products = e_log @ shifted.d.mT + shifted.e @ d_log.mT
+        entropy = shifted.sum.log() - products / shifted.sum
         for cell in _unsafe_cells(shifted):
             log_p = torch.log_softmax(cell.logits(e, d), -1)
             entropy[cell.b, cell.t, cell.u] = -(log_p.exp() * _finite(log_p)).sum(-1)
@@ -209,7 +210,7 @@ class MLPLattice(Lattice):
     def _chunks(self) -> tuple[Tensor, ...]:
         B, _, U1, V = self.shape
         widest = max(V, self.encoder.shape[2])
-        return self.encoder.split(max(1, _CHUNK // max(1, B * U1 * widest)), dim=1)
+        return torch.split(self.encoder, max(1, _CHUNK // max(1, B * U1 * widest)), dim=1)
 
 
 def _mlp_logits(frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -271,7 +272,7 @@ class _Cells(NamedTuple):
 def _unsafe_cells(shifted: _Shifted) -> list[_Cells]:
     """The unsafe cells, in chunks whose logits may be made."""
     index = shifted.unsafe().nonzero()
-    chunks = index.split(max(1, _CHUNK // max(1, shifted.e.shape[2])))
+    chunks = torch.split(index, max(1, _CHUNK // max(1, shifted.e.shape[2])))
     return [_Cells(*chunk.unbind(1)) for chunk in chunks if len(chunk)]
 
 
@@ -288,7 +289,8 @@ class _LogNormaliser(torch.autograd.Function):
         return log_z
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        refuse_second_derivatives()
         e, d, log_z, *saved = ctx.saved_tensors
         shifted = _Shifted(*saved)
         weight = (gradient / shifted.sum).masked_fill_(shifted.unsafe(), 0)
@@ -301,6 +303,16 @@ class _LogNormaliser(torch.autograd.Function):
             e_gradient.index_put_((cell.b, cell.t), p, accumulate=True)
             d_gradient.index_put_((cell.b, cell.u), p, accumulate=True)
         return e_gradient, d_gradient
+
+
+def refuse_second_derivatives() -> None:
+    """For backward passes by formula, whose saved values autograd would take for constants.
+
+    Raises:
+        RuntimeError: the gradient is computed with create_graph=True.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("a lattice can be differentiated only once; drop create_graph=True")
 
 
 def _finite(x: Tensor) -> Tensor:

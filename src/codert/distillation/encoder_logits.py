@@ -41,7 +41,7 @@ def encoder_logit_loss(
         )
     # Selected before any arithmetic: a nan in the padding would reach the gradient.
     frames = inside(frame_lengths.to(student.device), student.shape[1])
-    teacher, student = teacher[frames] / temperature, student[frames] / temperature
+    teacher, student = full_precision(teacher[frames]), full_precision(student[frames])
     with torch.autocast(student.device.type, enabled=False):
-        per_frame = DIVERGENCES[divergence](full_precision(teacher), full_precision(student))
+        per_frame = DIVERGENCES[divergence](teacher / temperature, student / temperature)
     return per_frame.sum() / max(1, len(per_frame)) * temperature**2

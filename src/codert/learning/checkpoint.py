@@ -24,7 +24,7 @@ class Position:
         epoch: of the next batch.
         batch: index of the next batch in its epoch.
         updates: optimiser steps done.
-        seconds: of training so far, over all its sessions.
+        core_seconds: of the CPU so far, over all sessions.
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
     """
@@ -32,7 +32,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     updates: int = 0
-    seconds: float = 0.0
+    core_seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     too_short_for_ctc: list[str] = field(default_factory=list)
 
@@ -51,9 +51,7 @@ def save_checkpoint(
     write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
 
 
-def load_checkpoint(
-    path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer]
-) -> Position:
+def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer]) -> Position:
     """Restore what `save_checkpoint` wrote.
 
     Raises:

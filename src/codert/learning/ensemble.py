@@ -76,7 +76,7 @@ class Ensemble:
         for modules in self.groups.values():
             modules.train(mode)
 
-    def encode(self, step: int, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
+    def encode(self, step: object, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
         """Every encoder's output; each draws its dropout from a stream of its own."""
         encoded = {}
         for name, recogniser in self.live.items():
@@ -87,7 +87,7 @@ class Ensemble:
                 encoded[name] = recogniser.encoder(features, lengths)
         return encoded
 
-    def predict(self, step: int, labels: Tensor) -> dict[str, Predicted]:
+    def predict(self, step: object, labels: Tensor) -> dict[str, Predicted]:
         """Every decoder's output; a shared decoder runs once."""
         by_owner: dict[str, Predicted] = {}
         for owner, modules in self.groups.items():

@@ -133,7 +133,7 @@ class Plan:
     data: DataConfig = DataConfig()  # noqa: RUF009 (frozen)
     features: FeatureConfig = FeatureConfig()  # noqa: RUF009
     wordpieces: WordPieceConfig = WordPieceConfig()  # noqa: RUF009
-    training: TrainingConfig = TrainingConfig()  # noqa: RUF009
+    training: TrainingConfig = TrainingConfig()
     understands: str = "speech like that of its training data"
 
     @property
@@ -199,24 +199,20 @@ def _check(plan: Plan, where: str) -> None:
             )
         for end in (edge.teacher, edge.student):
             check_heads(plan.live.get(end), f"{where}: edges[{i}]", end)
-        _check_frames(plan, edge, f"{where}: edges[{i}]")
+        if edge.teacher in plan.live:
+            teacher, student = plan.live[edge.teacher], plan.live[edge.student]
+            check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
     if plan.share:
         _check_shared(plan, where)
 
 
 def check_heads(config: RecogniserConfig | None, where: str, name: str) -> None:
-    """Raises InputError where a recogniser's encoder logits come from a head that no loss trains."""
+    """Raises InputError where encoder logits come from a head that no loss trains."""
     if config is not None and config.has_heads and not config.joint.head_weight:  # type: ignore[union-attr]
         raise InputError(
             f"{where}: the encoder logits of {name!r} come from a head that no loss trains; "
             "set joint.head_weight of its model above 0"
         )
-
-
-def _check_frames(plan: Plan, edge: Edge, where: str) -> None:
-    teacher, student = plan.live.get(edge.teacher), plan.live[edge.student]
-    if teacher is not None:
-        check_frame_rates(teacher, student, where, edge)
 
 
 def check_frame_rates(

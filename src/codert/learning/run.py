@@ -1,11 +1,11 @@
 """A run: a plan, its data and its folder.
 
-    runs/NAME/PLAN/
-        plan.json                 the whole plan as it was run
-        curves.jsonl              losses and development WER as they went
-        checkpoint.safetensors    the last state, for --resume
-        skipped.jsonl             utterances left out, with reasons
-        RECOGNISER/               each recogniser that learnt, at its best
+runs/NAME/PLAN/
+    plan.json                 the whole plan as it was run
+    curves.jsonl              losses and development WER as they went
+    checkpoint.safetensors    the last state, for --resume
+    skipped.jsonl             utterances left out, with reasons
+    RECOGNISER/               each recogniser that learnt, at its best
 """
 
 import json
@@ -117,9 +117,7 @@ def train(
         save_recogniser(folders[name], ensemble.live[name], card)
         wordpieces.save(folders[name] / WORDPIECES)
 
-    trainer = Trainer(
-        plan, ensemble, training, development, wordpieces, folder, save_best, device
-    )
+    trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
     if resume:
         trainer.resume()
     trainer.run()

@@ -3,12 +3,10 @@
 import json
 import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch.optim import AdamW, Optimizer
@@ -23,9 +21,10 @@ from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoin
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
-from codert.models.recogniser import Recogniser
 
 CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.jsonl"
+
+_RECORD_EVERY = 10  # updates
 
 
 class Stopped(Exception):  # noqa: N818 (not an error: somebody asked)
@@ -43,7 +42,7 @@ class Trainer:
         wordpieces: that both were made with.
         folder: of the run; receives the checkpoint, the curves and TensorBoard's events.
         save_best: called with a recogniser's name and the updates so far, whenever it is the
-            best so far on the development split.
+            best so far on the development split; after every look where there is none.
         device: where the recognisers are.
     """
 
@@ -73,12 +72,11 @@ class Trainer:
             )
             for owner, modules in ensemble.groups.items()
         }
+        self._sizes = [training.batches_in(epoch) for epoch in range(config.epochs)]
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises InputError where there is none."""
-        self.position = load_checkpoint(
-            self.folder / CHECKPOINT, self.ensemble, self.optimisers
-        )
+        self.position = load_checkpoint(self.folder / CHECKPOINT, self.ensemble, self.optimisers)
         # Lines written after the checkpoint will be written again.
         curves = self.folder / CURVES
         if curves.exists():
@@ -95,127 +93,121 @@ class Trainer:
         """
         from torch.utils.tensorboard import SummaryWriter
 
-        epochs, position = self.plan.training.epochs, self.position
-        total = sum(self.training.batches_in(epoch) for epoch in range(epochs))
-        done = sum(self.training.batches_in(e) for e in range(position.epoch)) + position.batch
-        clock, saved = time.monotonic() - position.seconds, time.monotonic()
+        position, config = self.position, self.plan.training
+        clock, saved = time.process_time() - position.core_seconds, time.monotonic()
         with (
             SummaryWriter(str(self.folder)) as board,
             (self.folder / CURVES).open("a", encoding="utf-8") as curves,
-            tqdm(total=total, initial=done, unit="batch", desc=self.folder.name) as bar,
+            tqdm(total=sum(self._sizes), unit="batch", desc=self.folder.name) as bar,
             _signals() as asked,
         ):
+            bar.update(self._batches_done())
 
-            def record(line: dict[str, Any]) -> None:
-                curves.write(json.dumps(line) + "\n")
+            def record(values: Mapping[str, float]) -> None:
+                curves.write(json.dumps(self._where() | dict(values)) + "\n")
                 curves.flush()
-                for key, value in line.items():
-                    if "/" in key:
-                        board.add_scalar(key, value, position.updates)
+                for name, value in values.items():
+                    board.add_scalar(name, value, position.updates)
 
-            while position.epoch < epochs:
-                batches = self.training.batches_in(position.epoch)
-                sums: Counter[str] = Counter()
+            while position.epoch < config.epochs:
                 self.ensemble.train()
-                for group in _grouped(
-                    self.training.batches(position.epoch, position.batch),
-                    self.plan.training.accumulate,
-                ):
-                    progress = (position.epoch + position.batch / max(1, batches)) / epochs
-                    terms = self._update(group, progress)
-                    position.batch += len(group)
-                    position.updates += 1
-                    position.seconds = time.monotonic() - clock
-                    bar.update(len(group))
-                    if position.updates % 10 == 0:
-                        line = {name: round(float(value), 5) for name, value in terms.items()}
-                        record(self._where(progress) | line)
-                        student = next(iter(reversed(self.ensemble.live)))
-                        bar.set_postfix(loss=f"{line[f'transducer/{student}']:.2f}")
-                    if asked or time.monotonic() - saved > self.plan.training.checkpoint_every:
+                for group in self._groups():
+                    values = self._update(group)
+                    position.batch, position.updates = group[-1].index + 1, position.updates + 1
+                    position.core_seconds = time.process_time() - clock
+                    bar.update(self._batches_done() - bar.n)
+                    if position.updates % _RECORD_EVERY == 0:
+                        rounded = {name: round(float(v), 5) for name, v in values.items()}
+                        record(rounded)
+                        bar.set_postfix(loss=f"{rounded['loss']:.2f}")
+                    if asked or time.monotonic() - saved > config.checkpoint_every:
                         self.save()
                         saved = time.monotonic()
                     if asked:
                         raise Stopped
                 position.epoch, position.batch = position.epoch + 1, 0
-                last = position.epoch == epochs
-                if last or position.epoch % self.plan.training.evaluate_every == 0:
-                    record(self._where(position.epoch / epochs) | self._evaluate())
-                position.seconds = time.monotonic() - clock
+                if position.epoch == config.epochs or position.epoch % config.evaluate_every == 0:
+                    record(self._evaluate())
+                position.core_seconds = time.process_time() - clock
                 self.save()
 
     def save(self) -> None:
         """Write the checkpoint."""
         save_checkpoint(self.folder / CHECKPOINT, self.ensemble, self.optimisers, self.position)
 
-    def _where(self, progress: float) -> dict[str, float]:
+    def _batches_done(self) -> int:
+        return sum(self._sizes[: self.position.epoch]) + self.position.batch
+
+    @property
+    def _progress(self) -> float:
+        """From 0 to 1."""
+        return self._batches_done() / sum(self._sizes)
+
+    def _where(self) -> dict[str, float]:
         return {
             "update": self.position.updates,
-            "epoch": round(progress * self.plan.training.epochs, 3),
-            "seconds": round(self.position.seconds, 1),
-            "rate": self.plan.training.rate.at(progress),
+            "progress": round(self._progress, 5),
+            "epoch": round(self._progress * self.plan.training.epochs, 3),
+            "core_seconds": round(self.position.core_seconds, 1),
         }
 
-    def _update(self, group: list[Batch], progress: float) -> dict[str, torch.Tensor]:
-        """One step of every optimiser; the terms of the last batch."""
+    def _groups(self) -> Iterator[list[Batch]]:
+        """What is left of the epoch, in the batches that make one update together."""
+        group: list[Batch] = []
+        for batch in self.training.batches(self.position.epoch, self.position.batch):
+            group.append(batch)
+            if len(group) == self.plan.training.accumulate:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _update(self, group: list[Batch]) -> dict[str, torch.Tensor | float]:
+        """One step of every optimiser; what the last batch cost."""
         position, config = self.position, self.plan.training
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
-        for offset, batch in enumerate(group):
-            batch = batch.to(self.device)
-            step = (position.epoch, position.batch + offset)
-            result = objective(self.plan, self.ensemble, batch, progress, step)
+        for batch in group:
+            step = position.epoch, batch.index
+            result = objective(
+                self.plan, self.ensemble, batch.to(self.device), self._progress, step
+            )
             if not bool(torch.isfinite(result.total)):
                 raise _not_finite(batch, result)
             torch.autograd.backward(result.total / len(group))
-            known = set(position.too_short_for_ctc)
-            position.too_short_for_ctc += sorted(result.too_short_for_ctc - known)
+            too_short = result.too_short_for_ctc.difference(position.too_short_for_ctc)
+            position.too_short_for_ctc += sorted(too_short)
         norms = {}
         for owner, modules in self.ensemble.groups.items():
             norm = torch.nn.utils.clip_grad_norm_(modules.parameters(), config.clip)
             if not bool(torch.isfinite(norm)):
                 raise InputError(
                     f"the gradient of {owner} is not finite in the batch of "
-                    f"{', '.join(i for b in group for i in b.ids)}; lower training.rate.peak, "
-                    "or look at these utterances"
+                    f"{', '.join(i for batch in group for i in batch.ids)}; "
+                    "lower training.rate.peak, or look at these utterances"
                 )
             norms[f"gradient/{owner}"] = norm
+        rate = config.rate.at(self._progress)
         for optimiser in self.optimisers.values():
             for parameters in optimiser.param_groups:
-                parameters["lr"] = config.rate.at(progress)
+                parameters["lr"] = rate
             optimiser.step()
-        return result.terms | norms
+        return {"loss": result.total.detach(), **result.terms, **norms, "rate": rate}
 
     def _evaluate(self) -> dict[str, float]:
         """Development WER of every recogniser that learns; keeps the best weights."""
-        line: dict[str, float] = {}
+        rates: dict[str, float] = {}
         self.ensemble.train(False)
         for name, recogniser in self.ensemble.live.items():
-            rate = self._development_wer(recogniser)
-            if rate is not None:
-                line[f"wer/{name}"], line[f"ctc_wer/{name}"] = rate
-            now = line.get(f"wer/{name}", 0.0)
-            if self.development is None or now <= self.position.best.get(name, torch.inf):
+            now = 0.0  # without a development split the newest weights are the best
+            if self.development is not None:
+                found = recognise(recogniser, self.development, self.wordpieces, self.device)
+                now = rates[f"wer/{name}"] = round(wer(found.transducer), 3)
+                rates[f"ctc_wer/{name}"] = round(wer(found.ctc), 3)
+            if now <= self.position.best.get(name, torch.inf):
                 self.position.best[name] = now
                 self.save_best(name, self.position.updates)
-        return line
-
-    def _development_wer(self, recogniser: Recogniser) -> tuple[float, float] | None:
-        if self.development is None:
-            return None
-        found = recognise(recogniser, self.development, self.wordpieces, self.device)
-        return round(wer(found.transducer), 3), round(wer(found.ctc), 3)
-
-
-def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    group: list[Batch] = []
-    for batch in batches:
-        group.append(batch)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+        return rates
 
 
 def _not_finite(batch: Batch, result: Objective) -> InputError:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from codert.errors import InputError
 from codert.lattice import inside
 
 
@@ -36,8 +37,10 @@ class LSTMEncoderConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError where no such encoder can be built."""
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel is {self.kernel}; write an odd number")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}; write an odd number of frames")
+        if not self.strides:
+            raise ValueError("strides is empty; write one stride at least")
         if min(self.channels, self.layers, self.width, *self.strides) < 1:
             raise ValueError("channels, layers, width and strides are at least 1")
 
@@ -79,18 +82,18 @@ class ModuleEncoderConfig:
         """The encoder for `features` features.
 
         Raises:
-            ValueError: there is no such class, or it has no width.
+            InputError: there is no such class, it does not take the options, or it has no width.
         """
         package, name = self.module.split(":")
         try:
             cls = getattr(importlib.import_module(package), name)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"encoder module {self.module}: {error}") from None
-        encoder = cls(features=features, **self.options)
+            encoder = cls(features=features, **self.options)
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"encoder module {self.module}: {error}") from error
         if not isinstance(encoder, nn.Module) or not isinstance(
             getattr(encoder, "width", None), int
         ):
-            raise ValueError(f"{self.module} must make a torch module with an integer `width`")
+            raise InputError(f"{self.module} must make a torch module with an integer `width`")
         return encoder
 
 

@@ -1,15 +1,16 @@
 """A recogniser's folder: what every command accepts as RUN.
 
-    config.json            dimensions, features, what it was trained to understand
-    weights.safetensors    the weights
-    wordpieces.model       the SentencePiece model, written by whoever has it
+config.json            dimensions, features, what it was trained to understand
+weights.safetensors    the weights
+wordpieces.model       the SentencePiece model, written by whoever has it
 """
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -37,7 +38,7 @@ class Card:
     model: RecogniserConfig
     symbols: int
     features: dict[str, Any]
-    role: str
+    role: Literal["student", "teacher"]
     strategy: str
     understands: str
     updates: int = 0
@@ -70,9 +71,10 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
         )
     try:
         card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid JSON: {error}; train again") from None
-    recogniser = Recogniser.build(card.model, card.features["mels"], card.symbols)
+    mels = build(int, card.features.get("mels"), str(path), "features.mels")
+    recogniser = Recogniser.build(card.model, mels, card.symbols)
     try:
         recogniser.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -80,7 +82,9 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     return recogniser.eval(), card
 
 
-def write_tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None
+) -> None:
     """A safetensors file that appears whole or not at all."""
     from safetensors.torch import save
 
@@ -93,14 +97,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror}; free some space") from None
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}; free some space or choose another folder"
+        ) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _tensors(module: nn.Module) -> dict[str, Any]:

@@ -29,6 +29,11 @@ class StatelessPredictorConfig:
     width: int = 128
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such predictor can be built."""
+        if min(self.context, self.width) < 1:
+            raise ValueError("context and width are at least 1")
+
     def build(self, symbols: int) -> "Predictor":
         """The predictor for V symbols."""
         return StatelessPredictor(self, symbols)
@@ -48,6 +53,11 @@ class LSTMPredictorConfig:
     layers: int = 1
     width: int = 128
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such predictor can be built."""
+        if min(self.layers, self.width) < 1:
+            raise ValueError("layers and width are at least 1")
 
     def build(self, symbols: int) -> "Predictor":
         """The predictor for V symbols."""
@@ -120,7 +130,8 @@ class LSTMPredictor(Predictor):
 
     def initial_state(self, batch: int, device: torch.device) -> State:
         """The LSTM's h and c, (layers, B, D) each."""
-        zeros = torch.zeros(self.layers, batch, self.width, device=device)
+        weight = self.embedding.weight
+        zeros = weight.new_zeros(self.layers, batch, self.width, device=device)
         return zeros, zeros
 
     def step(self, labels: Tensor, state: State) -> tuple[Tensor, State]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from codert.lattice import Lattice
+from codert.lattice import Lattice, refuse_second_derivatives
 from codert.transducer.recursion import forward_backward
 
 
@@ -85,7 +85,8 @@ class _FullSum(torch.autograd.Function):
         return -log_likelihood
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
         blank, label = ctx.saved_tensors
         gradient = -gradient[:, None, None]
         return gradient * blank, gradient * label * (1 + ctx.fastemit), None, None, None

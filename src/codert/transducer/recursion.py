@@ -43,7 +43,10 @@ def reference(
     U, device = U1 - 1, blank.device
     t = torch.arange(T, device=device)[:, None]
     u = torch.arange(U1, device=device)
-    frames, labels = frame_lengths.to(device)[:, None, None], label_lengths.to(device)[:, None, None]
+    frames, labels = (
+        frame_lengths.to(device)[:, None, None],
+        label_lengths.to(device)[:, None, None],
+    )
     # Arcs that no alignment takes: outside, and blanks that leave the last frame too early.
     outside = (t >= frames) | (u > labels) | ((t == frames - 1) & (u < labels))
     blank64 = blank.double().masked_fill(outside, -torch.inf)

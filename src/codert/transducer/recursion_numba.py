@@ -28,14 +28,14 @@ def forward_backward(
     return log_likelihood, by_blank, by_label
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator]
+@numba.njit(inline="always")
 def _logaddexp(a, b):  # type: ignore[no-untyped-def]
     if a < b:
         a, b = b, a
     return a if b == -inf else a + log1p(exp(b - a))
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True, cache=True)
 def _fill(  # type: ignore[no-untyped-def]
     blank, label, frame_lengths, label_lengths, log_likelihood, by_blank, by_label
 ):

@@ -1,0 +1,1 @@
+"""From recordings and their texts to batches of features and labels."""

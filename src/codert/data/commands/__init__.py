@@ -1,0 +1,1 @@
+"""Spoken commands for a voice assistant, made by espeak-ng: a corpus without a download."""

@@ -1,0 +1,174 @@
+"""The features of a corpus, computed once for all trainings on a machine."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from tqdm import tqdm
+
+from codert.data.audio import AudioError, Samples, read_audio, resampled
+from codert.data.features import Fbank, FeatureConfig, Features, Vector, mean_and_deviation
+from codert.data.files import locked, replacing
+from codert.data.manifest import Utterance
+from codert.data.workers import cores, in_order, processes
+
+_CHUNK = 32  # utterances that a process takes at a time
+_SAMPLE = 500  # utterances that the mean and the deviation are taken of
+
+
+def utterance_features(utterance: Utterance, fbank: Fbank, speed: float = 1.0) -> Features:
+    """The features (T, mels) of a recording, spoken `speed` times as fast.
+
+    Raises:
+        AudioError: the recording cannot be used.
+    """
+    return fbank(spoken_faster(read_audio(utterance.audio, fbank.config.rate), speed))
+
+
+def spoken_faster(samples: Samples, speed: float) -> Samples:
+    """`samples` (N,) as (N / speed,): faster and higher, as a tape played faster."""
+    return resampled(samples, speed, 1.0)
+
+
+class FeatureCache:
+    """Features of many utterances in one memory-mapped file of half precision."""
+
+    def __init__(
+        self,
+        frames: np.ndarray[tuple[int, int], np.dtype[np.float16]],
+        index: Mapping[str, Sequence[int]],
+        unreadable: Mapping[str, str],
+    ) -> None:
+        """Use `open`: this takes the frames of all, {id: (offset, T)} and {id: reason}."""
+        self._frames = np.asarray(frames)  # slices of a memmap are slow to make
+        self._index = dict(index)
+        self.unreadable = dict(unreadable)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        utterances: Sequence[Utterance],
+        config: FeatureConfig,
+        speed: float = 1.0,
+    ) -> "FeatureCache":
+        """The features of `utterances`, computed on all cores unless they are in `folder`.
+
+        A cache belongs to one `config`, one `speed` and these very audio files with their
+        sizes and times. A second process that asks for it while it is built waits.
+
+        Raises:
+            InputError: the folder cannot be written to, or the disk is full.
+        """
+        key = _key(utterances, config, speed)
+        frames, index = folder / f"{key}.npy", folder / f"{key}.json"
+        if not index.exists():
+            with locked(folder / f"{key}.lock"):
+                if not index.exists():
+                    _build(frames, index, utterances, config, speed)
+        content = json.loads(index.read_text(encoding="utf-8"))
+        return cls(np.load(frames, mmap_mode="r"), content["index"], content["unreadable"])
+
+    def frames(self, id: str) -> int:
+        """T of an utterance."""
+        return self._index[id][1]
+
+    def __getitem__(self, id: str) -> Features:
+        """The features (T, mels) of an utterance."""
+        offset, frames = self._index[id]
+        return self._frames[offset : offset + frames].astype(np.float32)
+
+    def __contains__(self, id: str) -> bool:
+        """Whether the utterance could be read."""
+        return id in self._index
+
+    def mean_and_deviation(self, ids: Sequence[str]) -> tuple[Vector, Vector]:
+        """Mean and standard deviation (mels,) over an even sample of `ids`."""
+        return mean_and_deviation(self[id] for id in even_sample(ids))
+
+
+def even_sample(ids: Sequence[str]) -> Sequence[str]:
+    """At most 500 of `ids`, evenly spread in sorted order."""
+    return sorted(ids)[:: len(ids) // _SAMPLE + 1]
+
+
+def _key(utterances: Sequence[Utterance], config: FeatureConfig, speed: float) -> str:
+    digest = hashlib.blake2b(json.dumps([asdict(config), speed]).encode(), digest_size=12)
+    for each in utterances:
+        try:
+            status = each.audio.stat()
+            state = [status.st_size, status.st_mtime_ns]
+        except OSError:
+            state = []
+        digest.update(json.dumps([each.id, str(each.audio), *state]).encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Task:
+    utterances: Sequence[Utterance]
+    config: FeatureConfig
+    speed: float
+
+
+def _compute(task: _Task) -> list[np.ndarray[tuple[int, int], np.dtype[np.float16]] | str]:
+    """The features of each utterance, or why there are none."""
+    fbank = Fbank(task.config)
+    results: list[np.ndarray[tuple[int, int], np.dtype[np.float16]] | str] = []
+    for utterance in task.utterances:
+        try:
+            results.append(utterance_features(utterance, fbank, task.speed).astype(np.float16))
+        except AudioError as error:
+            results.append(str(error))
+    return results
+
+
+def _build(
+    frames: Path,
+    index: Path,
+    utterances: Sequence[Utterance],
+    config: FeatureConfig,
+    speed: float,
+) -> None:
+    offsets: dict[str, tuple[int, int]] = {}
+    unreadable: dict[str, str] = {}
+    total = 0
+    with replacing(frames) as file:
+        _write_header(file, 0, config.mels)
+        for utterance, result in _computed(utterances, config, speed):
+            if isinstance(result, str):
+                unreadable[utterance.id] = result
+                continue
+            file.write(result.tobytes())
+            offsets[utterance.id] = (total, len(result))
+            total += len(result)
+        file.seek(0)
+        _write_header(file, total, config.mels)
+    # The index comes last: where it is, the frames are whole.
+    with replacing(index) as file:
+        file.write(json.dumps({"index": offsets, "unreadable": unreadable}).encode())
+
+
+def _computed(
+    utterances: Sequence[Utterance], config: FeatureConfig, speed: float
+) -> Iterator[tuple[Utterance, np.ndarray[tuple[int, int], np.dtype[np.float16]] | str]]:
+    chunks = [utterances[i : i + _CHUNK] for i in range(0, len(utterances), _CHUNK)]
+    tasks = (_Task(chunk, config, speed) for chunk in chunks)
+    jobs = min(cores(), len(chunks)) or 1
+    with (
+        processes(jobs) as pool,
+        tqdm(total=len(utterances), desc="features", unit=" utterances") as progress,
+    ):
+        for chunk, results in zip(chunks, in_order(_compute, tasks, pool), strict=True):
+            yield from zip(chunk, results, strict=True)
+            progress.update(len(chunk))
+
+
+def _write_header(file: IO[bytes], frames: int, mels: int) -> None:
+    # numpy pads this header so that its length does not depend on the number of frames.
+    header = {"descr": "<f2", "fortran_order": False, "shape": (frames, mels)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -1,0 +1,193 @@
+"""Lists of utterances, as tab-separated values or JSON lines."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from codert.data.files import replacing
+from codert.errors import InputError
+
+COLUMNS = ("id", "split", "speaker", "seconds", "audio", "text")
+REQUIRED = ("id", "audio", "text")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording and what is said in it; `seconds` is 0 where the header is unreadable."""
+
+    id: str
+    audio: Path
+    text: str
+    speaker: str
+    split: str
+    seconds: float
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """The utterances of a manifest.
+
+    A `.jsonl` file holds one JSON object a line; any other file holds tab-separated values
+    under a header and knows no quoting. `id`, `audio` (relative to the manifest) and `text`
+    are required; the speaker is the id, the split `train` and the seconds those of the
+    audio's header unless they are given.
+
+    Raises:
+        InputError: names the file, the line and the mend.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as UTF-8 text: {error}") from None
+    rows = _json_rows if path.suffix == ".jsonl" else _tsv_rows
+    folder = path.absolute().parent
+    first: dict[str, int] = {}
+    utterances = []
+    for number, row in rows(path, [line.removesuffix("\r") for line in lines]):
+        where = f"{path}, line {number}"
+        utterance = _utterance(row, folder, where)
+        if utterance.id in first:
+            raise InputError(
+                f"{where}: id {utterance.id!r} is also on line {first[utterance.id]}; "
+                "give each utterance an id of its own"
+            )
+        first[utterance.id] = number
+        utterances.append(utterance)
+    if not utterances:
+        raise InputError(f"{path}: lists no utterances; add a line for each recording")
+    return utterances
+
+
+def _tsv_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    header = lines[0].removeprefix("\ufeff").split("\t")
+    for column in header:
+        if column not in COLUMNS:
+            raise InputError(
+                f"{path}, line 1: {column!r} is not a column; "
+                f"write a header with tabs between {', '.join(COLUMNS)}"
+            )
+    for column in REQUIRED:
+        if column not in header:
+            raise InputError(f"{path}, line 1: no column {column!r}; add it")
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path}, line {number}: {len(fields)} fields where the header names "
+                f"{len(header)}; put one tab between fields"
+            )
+        yield number, dict(zip(header, fields, strict=True))
+
+
+def _json_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: write an object such as {{'id': ..., 'audio': ...}}")
+        for column in REQUIRED:
+            if column not in row:
+                raise InputError(f"{where}: no {column!r}; add it")
+        yield number, row
+
+
+def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
+    for column in COLUMNS:
+        if column != "seconds" and not isinstance(row.get(column, ""), str):
+            raise InputError(f"{where}: {column} is {row[column]!r}; write text in quotes")
+    if not row["id"]:
+        raise InputError(f"{where}: the id is empty; give the utterance a name")
+    audio = folder / row["audio"]
+    if not audio.is_file():
+        raise InputError(f"{where}: audio {audio} is not a file; mend the path or drop the line")
+    seconds = row.get("seconds", "")
+    return Utterance(
+        id=row["id"],
+        audio=audio,
+        text=row["text"],
+        speaker=row.get("speaker") or row["id"],
+        split=row.get("split") or "train",
+        seconds=_header_seconds(audio) if seconds in ("", None) else _number(seconds, where),
+    )
+
+
+def _number(seconds: str | float, where: str) -> float:
+    try:
+        number = float(seconds)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise InputError(f"{where}: seconds is {seconds!r}; write a number such as 2.5")
+    return number
+
+
+def _header_seconds(audio: Path) -> float:
+    try:
+        return float(soundfile.info(audio).duration)
+    except soundfile.SoundFileError:
+        return 0.0  # whoever reads the samples finds out why
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest of tab-separated values, with audio relative to it where it lies below.
+
+    Raises:
+        InputError: an utterance holds a tab or a line break, or the folder cannot be written to.
+    """
+    folder = path.absolute().parent
+    with replacing(path) as file:
+        file.write(("\t".join(COLUMNS) + "\n").encode())
+        for each in utterances:
+            below = each.audio.is_relative_to(folder)
+            audio = each.audio.relative_to(folder) if below else each.audio
+            fields = (
+                each.id,
+                each.split,
+                each.speaker,
+                f"{each.seconds:.3f}",
+                str(audio),
+                each.text,
+            )
+            if any(mark in field for field in fields for mark in "\t\r\n"):
+                raise InputError(f"{path}: {each.id!r} holds a tab or a line break; remove it")
+            file.write(("\t".join(fields) + "\n").encode())
+
+
+def assign_splits(
+    utterances: Iterable[Utterance], dev_speakers: Iterable[str], test_speakers: Iterable[str]
+) -> list[Utterance]:
+    """The utterances, with those of the named speakers moved to the splits `dev` and `test`.
+
+    Raises:
+        InputError: a speaker is unknown, or named for both.
+    """
+    utterances = list(utterances)
+    known = {each.speaker for each in utterances}
+    moved: dict[str, str] = {}
+    for split, speakers in (("dev", dev_speakers), ("test", test_speakers)):
+        for speaker in speakers:
+            if speaker not in known:
+                raise InputError(
+                    f"{split}_speakers: no utterance is spoken by {speaker!r}; "
+                    f"the corpus has {_some(sorted(known))}"
+                )
+            if moved.setdefault(speaker, split) != split:
+                raise InputError(f"{speaker!r} is in dev_speakers and in test_speakers; choose one")
+    return [replace(each, split=moved.get(each.speaker, each.split)) for each in utterances]
+
+
+def _some(names: Sequence[str], shown: int = 8) -> str:
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

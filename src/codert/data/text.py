@@ -1,0 +1,29 @@
+"""The one rule for what a transcript looks like."""
+
+import unicodedata
+
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u0060\u00b4", "'"))
+
+
+def normalise(text: str) -> str:
+    """`text` as the recogniser learns and is scored on it.
+
+    NFKC and upper case; letters, marks and digits of any language are kept, and apostrophes,
+    of which the typographic ones become `'`. All else parts words; invisible format
+    characters vanish.
+
+    >>> normalise("It\u2019s 7 o\u2019clock \u2013 caf\u00e9, anyone?")
+    "IT'S 7 O'CLOCK CAFÉ ANYONE"
+    """
+    # Upper case can decompose a letter and NFKC can compose it again, and yield apostrophes.
+    upper = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).upper()
+    whole = unicodedata.normalize("NFKC", upper).translate(_APOSTROPHES)
+    kept = "".join(map(_kept, whole))
+    return " ".join(unicodedata.normalize("NFKC", kept).split())
+
+
+def _kept(character: str) -> str:
+    category = unicodedata.category(character)
+    if character == "'" or category[0] in "LMN":
+        return character
+    return "" if category == "Cf" else " "

@@ -1,0 +1,138 @@
+"""Word-pieces: the labels that a recogniser writes."""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import sentencepiece
+
+from codert.data.files import replacing
+from codert.errors import InputError
+
+BLANK = 0
+UNKNOWN = 1
+
+
+@dataclass(frozen=True)
+class WordPieceConfig:
+    """How many word-pieces, the blank and the unknown included, and how they are found.
+
+    With `byte_fallback` characters outside of the training texts are spelled in bytes.
+    """
+
+    size: int = 64
+    kind: Literal["unigram", "bpe"] = "unigram"
+    byte_fallback: bool = False
+
+
+class WordPieces:
+    """A vocabulary of V word-pieces. Id 0 is the blank and 1 the unknown; equal by its bytes."""
+
+    def __init__(self, model: bytes) -> None:
+        """Take a serialised sentencepiece model."""
+        self.model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], config: WordPieceConfig) -> "WordPieces":
+        """The word-pieces of normalised `texts`; the same texts give the same bytes.
+
+        Raises:
+            InputError: there is no text, or the size does not suit it.
+        """
+        texts = [text for text in texts if text.strip()]
+        if not texts:
+            raise InputError("no text to find word-pieces in; is the training split empty?")
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(texts),
+                model_writer=model,
+                vocab_size=config.size,
+                model_type=config.kind,
+                byte_fallback=config.byte_fallback,
+                pad_id=BLANK,
+                pad_piece="<blk>",
+                unk_id=UNKNOWN,
+                bos_id=-1,
+                eos_id=-1,
+                character_coverage=1.0,
+                normalization_rule_name="identity",
+                max_sentence_length=max(len(text.encode()) for text in texts) + 1,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise _unsuitable(config.size, str(error)) from None
+        return cls(model.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "WordPieces":
+        """The word-pieces that were saved at `path`.
+
+        Raises:
+            InputError: the file is missing or not a sentencepiece model with a blank of id 0.
+        """
+        try:
+            pieces = cls(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; is this the folder of a run?") from None
+        except RuntimeError:
+            raise InputError(f"{path}: not a sentencepiece model") from None
+        if pieces._processor.pad_id() != BLANK:
+            raise InputError(f"{path}: id 0 is not the blank; train word-pieces with codert")
+        return pieces
+
+    def save(self, path: Path) -> None:
+        """Write the serialised model.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        with replacing(path) as file:
+            file.write(self.model)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the pieces of a normalised `text`."""
+        ids: list[int] = self._processor.encode(text)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; blanks are silent."""
+        text: str = self._processor.decode(list(ids))
+        return text
+
+    def uncovered(self, text: str) -> str | None:
+        """The first character of `text` that no piece covers, or None."""
+        if UNKNOWN not in self.encode(text):
+            return None
+        return next(c for c in text if UNKNOWN in self.encode(c))
+
+    @property
+    def symbols(self) -> list[str]:
+        """The V pieces by id, as sentencepiece writes them."""
+        return [self._processor.id_to_piece(i) for i in range(len(self))]
+
+    def __len__(self) -> int:
+        """V, the blank included."""
+        return int(self._processor.get_piece_size())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same model."""
+        return isinstance(other, WordPieces) and self.model == other.model
+
+    def __hash__(self) -> int:
+        """Equal models have equal hashes."""
+        return hash(self.model)
+
+
+def _unsuitable(size: int, message: str) -> InputError:
+    where = f"size {size} for word-pieces"
+    if match := re.search(r"required_chars\. \d+ vs (\d+)", message):
+        return InputError(f"{where} is too small for the characters; write {match[1]} or more")
+    if match := re.search(r"value <= (\d+)", message):
+        return InputError(f"{where} is too large for so little text; write {match[1]} or fewer")
+    return InputError(f"{where}: sentencepiece cannot find word-pieces: {message}")

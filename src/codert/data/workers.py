@@ -1,0 +1,60 @@
+"""Work spread over processes that never see torch."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Executor | None]:
+    """A pool of so many processes, or None for one job: the work is then done in this process."""
+    if jobs == 1:
+        yield None
+        return
+    # Spawned, not forked: the parent may hold the locks of torch's or tqdm's threads.
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], pool: Executor | None
+) -> Iterator[Result]:
+    """The results of `function` in the order of `tasks`, which may be endless.
+
+    Few tasks are under way at any time; closing the iterator takes back those not begun.
+
+    Args:
+        function: a function of a module, and one that imports no torch.
+        tasks: what it is called with, one by one.
+        pool: what `processes` gave.
+    """
+    if pool is None:
+        yield from map(function, tasks)
+        return
+    tasks = iter(tasks)
+    ahead = islice(tasks, 2 * cores())
+    under_way: deque[Future[Result]] = deque(pool.submit(function, task) for task in ahead)
+    try:
+        while under_way:
+            result = under_way.popleft().result()
+            under_way.extend(pool.submit(function, task) for task in islice(tasks, 1))
+            yield result
+    finally:
+        for future in under_way:
+            future.cancel()

@@ -1,0 +1,54 @@
+"""A recogniser with all that it needs to write down what it hears."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from codert.config import build
+from codert.data.audio import read_audio
+from codert.data.features import Fbank, FeatureConfig
+from codert.data.text import normalise
+from codert.data.wordpieces import WordPieces
+from codert.decoding.greedy import greedy
+from codert.models.folder import CONFIG, WORDPIECES, Card, load_recogniser
+from codert.models.recogniser import Recogniser
+
+
+@dataclass(frozen=True)
+class Transcriber:
+    """What the folder of a recogniser holds.
+
+    Attributes:
+        recogniser: in inference mode.
+        card: what there is to know about it.
+        features: that it hears.
+        wordpieces: that it writes.
+    """
+
+    recogniser: Recogniser
+    card: Card
+    features: FeatureConfig
+    wordpieces: WordPieces
+
+    @classmethod
+    def load(cls, folder: Path) -> "Transcriber":
+        """Read a recogniser's folder.
+
+        Raises:
+            InputError: it is not one, or its files do not belong together.
+        """
+        recogniser, card = load_recogniser(folder)
+        features = build(FeatureConfig, card.features, str(folder / CONFIG), "features")
+        return cls(recogniser, card, features, WordPieces.load(folder / WORDPIECES))
+
+    @torch.no_grad()
+    def transcribe(self, audio: Path) -> str:
+        """The words of a recording in any format and at any rate that soundfile reads.
+
+        Raises:
+            AudioError: it cannot be read, or holds no speech to speak of.
+        """
+        features = torch.from_numpy(Fbank(self.features)(read_audio(audio, self.features.rate)))
+        encoded = self.recogniser.encoder(features[None], torch.tensor([len(features)]))
+        return normalise(self.wordpieces.decode(greedy(self.recogniser, encoded)[0]))

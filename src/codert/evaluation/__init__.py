@@ -1,0 +1,1 @@
+"""How good a recogniser is: word errors, how sure they are, and the entropy of its logits."""

@@ -1,0 +1,37 @@
+"""Decoding a whole data set and scoring it."""
+
+from typing import NamedTuple
+
+import torch
+
+from codert.data.dataset import Dataset
+from codert.data.text import normalise
+from codert.data.wordpieces import WordPieces
+from codert.decoding import ctc_greedy, greedy
+from codert.evaluation.scoring import UtteranceScore, score
+from codert.models.recogniser import Recogniser
+
+
+class Recognition(NamedTuple):
+    """Scores per utterance, by greedy decoding of the transducer and of the CTC logits."""
+
+    transducer: list[UtteranceScore]
+    ctc: list[UtteranceScore]
+
+
+@torch.no_grad()
+def recognise(
+    recogniser: Recogniser, dataset: Dataset, wordpieces: WordPieces, device: torch.device
+) -> Recognition:
+    """Decode every utterance of a data set; the recogniser is in inference mode, on `device`."""
+    result = Recognition([], [])
+    for batch in dataset.batches(0):
+        on_device = batch.to(device)
+        encoded = recogniser.encoder(on_device.features, on_device.frame_lengths)
+        decoded = (greedy(recogniser, encoded), ctc_greedy(encoded))
+        for scores, hypotheses in zip(result, decoded, strict=True):
+            for name, labels in zip(batch.ids, hypotheses, strict=True):
+                utterance = dataset.utterances[name]
+                hypothesis = normalise(wordpieces.decode(labels))
+                scores.append(score(name, utterance.speaker, dataset.texts[name], hypothesis))
+    return result

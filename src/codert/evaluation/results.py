@@ -1,0 +1,122 @@
+"""A row for each system: how well it did, and what it gained over a reference."""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+from codert.errors import InputError
+from codert.evaluation.scoring import cer, wer
+from codert.evaluation.significance import bootstrap_interval, compare
+from codert.evaluation.systems import System
+
+HEADINGS = (
+    "system",
+    "strategy",
+    "encoder params",
+    "WER % [95% CI]",
+    "WERR vs alone [95% CI]",
+    "p",
+)
+
+
+class Result(TypedDict):
+    """How well one recogniser did on the test set; rates in percent, null where none applies.
+
+    Attributes:
+        name: of the recogniser.
+        strategy: how it was trained.
+        role: which of its plan's recognisers it is.
+        encoder_params: weights of its encoder.
+        total_params: weights that a device needs.
+        wer: word error rate.
+        wer_ci: its 95 % interval.
+        cer: character error rate.
+        words: of the test references.
+        werr: relative reduction against the student trained alone.
+        werr_ci: its 95 % interval.
+        p: of the two being equally good.
+    """
+
+    name: str
+    strategy: str
+    role: Literal["student", "teacher"]
+    encoder_params: int
+    total_params: int
+    wer: float
+    wer_ci: Sequence[float]
+    cer: float
+    words: int
+    werr: float | None
+    werr_ci: Sequence[float] | None
+    p: float | None
+
+
+def results(systems: Sequence[System], reference: System | None = None) -> list[Result]:
+    """A row for each system, compared with `reference` where there is one.
+
+    Raises:
+        InputError: they were not scored on the same utterances.
+    """
+    first = systems[0] if reference is None else reference
+    ids = [each.id for each in first.scores]
+    for system in systems:
+        if [each.id for each in system.scores] != ids:
+            raise InputError(
+                f"{system.folder} and {first.folder} could not score the same utterances; "
+                "leave out those that one of them skips"
+            )
+    return [_result(system, None if system is reference else reference) for system in systems]
+
+
+def _result(system: System, reference: System | None) -> Result:
+    errors = [each.errors for each in system.scores]
+    words = [each.words for each in system.scores]
+    interval = bootstrap_interval(errors, words)
+    gain = compare([each.errors for each in reference.scores], errors) if reference else None
+    return Result(
+        name=system.folder.name,
+        strategy=system.card.strategy,
+        role=system.card.role,
+        encoder_params=system.encoder_params,
+        total_params=system.total_params,
+        wer=wer(system.scores),
+        wer_ci=[interval.low, interval.high],
+        cer=cer(system.scores),
+        words=sum(words),
+        werr=gain.werr if gain else None,
+        werr_ci=[gain.low, gain.high] if gain else None,
+        p=gain.p if gain else None,
+    )
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    """A result as text, one cell for each of `HEADINGS`."""
+    low, high = result["wer_ci"]
+    return (
+        result["name"],
+        result["strategy"],
+        f"{result['encoder_params']:,}",
+        f"{result['wer']:.2f} [{low:.2f}, {high:.2f}]",
+        _reduction(result["werr"], result["werr_ci"]),
+        "-" if result["p"] is None else f"{result['p']:.2g}",
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results in columns, one line each below the headings."""
+    rows = [HEADINGS, *map(cells, results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            # Names to the left, figures to the right.
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _reduction(werr: float | None, interval: Sequence[float] | None) -> str:
+    if werr is None or interval is None:
+        return "-"
+    low, high = interval
+    return f"{werr:+.1f} [{low:+.1f}, {high:+.1f}]"

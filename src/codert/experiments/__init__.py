@@ -1,0 +1,1 @@
+"""Whole comparisons: corpus, trainings, scores, report."""

@@ -1,0 +1,128 @@
+"""The whole comparison on one corpus: five students and a teacher, a table and a report."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from codert.config import assignments
+from codert.data.manifest import Utterance
+from codert.errors import InputError
+from codert.evaluation.results import Result, results
+from codert.evaluation.systems import System, score_system, utterances_of
+from codert.experiments.demo_report import report_of
+from codert.experiments.jobs import Job, run_jobs
+from codert.experiments.report import write_report
+from codert.learning.machine import machine
+from codert.learning.plan import read_plan
+from codert.models.folder import write_text
+
+# Each plan and the recogniser of it that the table shows, in the table's order.
+SYSTEMS = {
+    "alone": "student",
+    "static": "student",
+    "tandem": "student",
+    "implicit": "student",
+    "tandem-shared": "student",
+    "teacher": "teacher",
+}
+# The static student waits for its teacher; long trainings go first, so that two at a time end
+# together.
+_ORDER = ("teacher", "tandem-shared", "tandem", "implicit", "static", "alone")
+_AFTER = {"static": ("teacher",)}
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What to compare on.
+
+    Attributes:
+        recipes: folder of the plans.
+        manifest: of the corpus.
+        out: folder of the runs, the results and the report.
+        cache: where features are kept.
+        settings: a file in place of the plans' own settings, or None.
+        over: KEY=VALUE for every training.
+    """
+
+    recipes: Path
+    manifest: Path
+    out: Path
+    cache: Path
+    settings: Path | None = None
+    over: tuple[str, ...] = ()
+
+    def run(self) -> list[Result]:
+        """Train what is not trained yet, score all, write results.json and report.html.
+
+        Raises:
+            InputError: bad data, or a training that failed.
+        """
+        # Looked at before anything is trained: an empty test split would waste it all.
+        test = utterances_of([self.manifest], "test", self._settings_file())
+        run_jobs([self._job(plan) for plan in _ORDER], _AT_ONCE)
+        systems = self._score(test)
+        rows = results(list(systems.values()), systems["alone"])
+        write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
+        plan = read_plan(self._recipe("alone"), self.settings, assignments(self.over))
+        report = report_of(
+            plan, rows, systems, test, runs=self.out, cache=self.cache, command=self.command
+        )
+        write_report(self.out / "report.html", report)
+        return rows
+
+    @property
+    def command(self) -> str:
+        """What a person types to get the same."""
+        words = ["codert", "demo", "--corpus", str(self.manifest), "--out", str(self.out)]
+        if self.settings:
+            words += ["--settings", str(self.settings)]
+        for value in self.over:
+            words += ["--set", value]
+        return shlex.join(words)
+
+    def _recipe(self, plan: str) -> Path:
+        return self.recipes / f"{plan}.yaml"
+
+    def _settings_file(self) -> Path:
+        return self.settings or self.recipes / "settings" / "commands.yaml"
+
+    def _job(self, plan: str) -> Job:
+        arguments = ["--data", str(self.manifest), "--cache", str(self.cache)]
+        arguments += ["--settings", str(self._settings_file())]
+        for value in self.over:
+            arguments += ["--set", value]
+        if plan == "static":
+            teacher = self.out / "teacher" / SYSTEMS["teacher"]
+            arguments += ["--set", f"recognisers.teacher.frozen={teacher}"]
+        return Job(self._recipe(plan), tuple(arguments), self.out, _AFTER.get(plan, ()))
+
+    def _score(self, test: Sequence[Utterance]) -> dict[str, System]:
+        # Processes, not threads: greedy decoding is Python between small products.
+        with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool:
+            scored = {
+                plan: pool.submit(_score, self.out / plan / name, test, self.cache)
+                for plan, name in SYSTEMS.items()
+            }
+            return {plan: future.result() for plan, future in scored.items()}
+
+
+def _score(folder: Path, test: Sequence[Utterance], cache: Path) -> System:
+    return score_system(folder, test, cache, machine("cpu", threads=1))
+
+
+def recipes_folder() -> Path:
+    """The recipes: beside the package where it is installed, else at the top of the repository.
+
+    Raises:
+        InputError: they are in neither place.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "recipes", package.parents[1] / "recipes"):
+        if folder.is_dir():
+            return folder
+    raise InputError(f"no recipes beside {package}; install codert again")

@@ -1,0 +1,251 @@
+"""Strict reading of configurations: every error names the file, the key and the mend."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from brute_force import few
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codert.config import build, merged, plain, read_yaml
+from codert.errors import InputError
+from codert.models.recogniser import RecogniserConfig
+
+
+@dataclass(frozen=True)
+class Circle:
+    kind: Literal["circle"]
+    radius: float = 1.0
+
+
+@dataclass(frozen=True)
+class Square:
+    kind: Literal["square"] = "square"
+    side: int = 2
+
+
+@dataclass(frozen=True)
+class Drawing:
+    title: str
+    shape: Circle | Square = field(default_factory=Square)
+    opacity: float = 1.0
+    copies: int = 1
+    framed: bool = False
+    colour: Literal["red", "blue"] = "red"
+    note: str | None = None
+    sizes: tuple[float, ...] = ()
+    layers: dict[str, Square] = field(default_factory=dict)
+    origin: str = field(default="here", metadata={"key": "from"})
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError("copies is below 1; write at least 1")
+
+
+FULL = {
+    "title": "a",
+    "shape": {"kind": "circle", "radius": 2.5},
+    "opacity": 0.5,
+    "copies": 3,
+    "framed": True,
+    "colour": "blue",
+    "note": "n",
+    "sizes": [1.0, 2.0],
+    "layers": {"top": {"kind": "square", "side": 4}},
+    "from": "there",
+    "extra": {"anything": [1, {"goes": None}]},
+}
+
+
+def test_all_that_is_written_is_read() -> None:
+    assert build(Drawing, FULL, "f.yaml") == Drawing(
+        "a",
+        Circle("circle", 2.5),
+        0.5,
+        3,
+        True,
+        "blue",
+        "n",
+        (1.0, 2.0),
+        {"top": Square(side=4)},
+        "there",
+        {"anything": [1, {"goes": None}]},
+    )
+    assert build(Drawing, {"title": "a"}, "f.yaml") == Drawing("a")
+    assert build(Drawing, {"title": "a", "note": None}, "f.yaml").note is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"titel": "a"}, "f.yaml: titel is not a known key; did you mean 'title'?"),
+        ({"title": "a", "form": 1}, "f.yaml: form is not a known key; did you mean 'from'?"),
+        ({"title": "a", "origin": "x"}, "f.yaml: origin is not a known key"),
+        ({"title": "a", "zzz": 1}, "known here: title, shape, opacity"),
+        ({"title": "a", 7: 1}, "f.yaml: 7 is not a known key"),
+        ({"title": "a", True: 1}, "f.yaml: True is not a known key"),
+        ({}, "f.yaml: title is missing; add it"),
+        ([], "f.yaml: the file is []; write keys and values"),
+        (None, "f.yaml: the file is None; write keys and values"),
+        ({"title": 3}, "f.yaml: title is 3; write text"),
+        ({"title": None}, "f.yaml: title is None; write text"),
+        ({"title": "a", "note": 3}, "f.yaml: note is 3; write text"),
+        ({"title": "a", "copies": 1.5}, "f.yaml: copies is 1.5; write a whole number"),
+        ({"title": "a", "copies": 1.0}, "f.yaml: copies is 1.0; write a whole number"),
+        ({"title": "a", "copies": True}, "f.yaml: copies is True; write a whole number"),
+        ({"title": "a", "copies": "1"}, "f.yaml: copies is '1'; write a whole number"),
+        ({"title": "a", "opacity": True}, "f.yaml: opacity is True; write a number"),
+        ({"title": "a", "opacity": "half"}, "f.yaml: opacity is 'half'; write a number"),
+        ({"title": "a", "opacity": "e5"}, "f.yaml: opacity is 'e5'; write a number"),
+        ({"title": "a", "framed": 1}, "f.yaml: framed is 1; write true or false"),
+        ({"title": "a", "framed": "yes"}, "f.yaml: framed is 'yes'; write true or false"),
+        ({"title": "a", "colour": "green"}, "f.yaml: colour is 'green'; write 'red' or 'blue'"),
+        ({"title": "a", "colour": ["red"]}, "f.yaml: colour is ['red']; write 'red' or 'blue'"),
+        ({"title": "a", "sizes": 3}, "f.yaml: sizes is 3; write a list"),
+        ({"title": "a", "sizes": "12"}, "f.yaml: sizes is '12'; write a list"),
+        ({"title": "a", "sizes": [1, "x"]}, "f.yaml: sizes[1] is 'x'; write a number"),
+        ({"title": "a", "layers": [1]}, "f.yaml: layers is [1]; write keys and values"),
+        (
+            {"title": "a", "layers": {"top": {"kind": "square", "sides": 4}}},
+            "f.yaml: layers.top.sides is not a known key; did you mean 'side'?",
+        ),
+        (
+            {"title": "a", "shape": {"kind": "circel"}},
+            "f.yaml: shape.kind is 'circel'; write circle or square",
+        ),
+        ({"title": "a", "shape": {"side": 2}}, "f.yaml: shape.kind is None; write circle or"),
+        ({"title": "a", "shape": {"kind": ["circle"]}}, "f.yaml: shape.kind is ['circle']; write"),
+        ({"title": "a", "shape": "circle"}, "f.yaml: shape is 'circle'; write keys and values"),
+        (
+            {"title": "a", "shape": {"kind": "circle", "side": 2}},
+            "f.yaml: shape.side is not a known key; known here: kind, radius",
+        ),
+        ({"title": "a", "copies": 0}, "f.yaml: copies is below 1; write at least 1"),
+    ],
+)
+def test_errors_name_file_key_and_mend(given: Any, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        build(Drawing, given, "f.yaml")
+    assert message in str(error.value)
+
+
+def test_errors_name_the_way_to_the_key() -> None:
+    with pytest.raises(InputError, match=r"^f\.yaml: a\.b\.copies is 'x'"):
+        build(Drawing, {"title": "t", "copies": "x"}, "f.yaml", "a.b")
+    with pytest.raises(InputError, match=r"^f\.yaml: a\.b: copies is below 1"):
+        build(Drawing, {"title": "t", "copies": 0}, "f.yaml", "a.b")
+
+
+def test_a_union_is_read_by_its_kind() -> None:
+    shape = build(Drawing, {"title": "a", "shape": {"kind": "circle"}}, "f").shape
+    assert shape == Circle("circle")
+    shape = build(Drawing, {"title": "a", "shape": {"kind": "square", "side": 7}}, "f").shape
+    assert shape == Square(side=7)
+
+
+def test_numbers_may_be_written_as_whole_numbers() -> None:
+    opacity = build(Drawing, {"title": "a", "opacity": 1}, "f").opacity
+    assert isinstance(opacity, float)
+    assert opacity == 1
+    sizes = build(Drawing, {"title": "a", "sizes": [1, 2.5]}, "f").sizes
+    assert [type(x) for x in sizes] == [float, float]
+
+
+@pytest.mark.parametrize("text", ["1e-3", "2.5e-4", "-1E3", "1e+2", "1.e3"])
+def test_numbers_that_yaml_reads_as_text(text: str) -> None:
+    assert build(Drawing, yaml.safe_load(f"{{title: a, opacity: {text}}}"), "f").opacity == float(
+        text
+    )
+
+
+def test_plain_is_the_inverse_of_build() -> None:
+    drawing = build(Drawing, FULL, "f")
+    assert plain(drawing) == FULL
+    assert build(Drawing, json.loads(json.dumps(plain(drawing))), "f") == drawing
+    assert build(Drawing, yaml.safe_load(yaml.safe_dump(plain(drawing))), "f") == drawing
+
+
+@few
+@given(
+    st.builds(
+        Drawing,
+        title=st.text(),
+        shape=st.builds(Circle, st.just("circle"), st.floats(allow_nan=False))
+        | st.builds(Square, side=st.integers()),
+        opacity=st.floats(allow_nan=False),
+        copies=st.integers(1, 9),
+        framed=st.booleans(),
+        colour=st.sampled_from(["red", "blue"]),
+        note=st.none() | st.text(),
+        sizes=st.lists(st.floats(allow_nan=False)).map(tuple),
+        layers=st.dictionaries(st.text(), st.builds(Square, side=st.integers())),
+        origin=st.text(),
+    )
+)
+def test_round_trip_through_json(drawing: Drawing) -> None:
+    assert build(Drawing, json.loads(json.dumps(plain(drawing))), "f") == drawing
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {
+            "encoder": {"kind": "lstm", "strides": [2, 2, 2]},
+            "predictor": {"kind": "lstm"},
+            "joint": {"kind": "mlp", "head_weight": 0},
+        },
+        {"encoder": {"kind": "module", "module": "a:B", "subsampling": 4, "options": {"x": [1]}}},
+    ],
+)
+def test_recognisers_survive_json(given: dict[str, Any]) -> None:
+    config = build(RecogniserConfig, given, "f")
+    assert build(RecogniserConfig, json.loads(json.dumps(plain(config))), "f") == config
+
+
+def test_merging_goes_key_by_key_and_replaces_all_else() -> None:
+    base = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    assert merged(base, {"a": {"c": [3]}, "e": {"f": 2}}) == {
+        "a": {"b": 1, "c": [3]},
+        "d": 1,
+        "e": {"f": 2},
+    }
+    assert merged(base, {"a": None, "d": {"x": 1}}) == {"a": None, "d": {"x": 1}}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_yaml_files(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("a: {b: 1}\n")
+    assert read_yaml(path) == {"a": {"b": 1}}
+    path.write_text("# nothing yet\n")
+    assert read_yaml(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "not valid YAML"),
+        (b"- 1\n- 2\n", "expected keys and values, found a list"),
+        (b"\xff\xfe\x00a", "not valid YAML"),
+        (b"a: !!python/object:os.system {}", "not valid YAML"),
+    ],
+)
+def test_files_that_are_not_yaml_mappings(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_yaml(path)
+    assert str(path) in str(error.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_yaml(tmp_path / "missing.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_yaml(tmp_path)

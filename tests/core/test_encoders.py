@@ -1,0 +1,215 @@
+"""Encoders: padding, batch mates, streaming, and modules of the user's own."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from codert.config import build
+from codert.errors import InputError
+from codert.models.encoder import EncoderConfig, LSTMEncoderConfig, ModuleEncoderConfig
+from codert.models.recogniser import Recogniser, RecogniserConfig
+
+F = 5
+CONFIGS = [
+    LSTMEncoderConfig(channels=6, width=8, layers=2),
+    LSTMEncoderConfig(channels=6, strides=(2,), kernel=3, width=6, layers=1),
+    LSTMEncoderConfig(channels=6, strides=(3, 1, 2), kernel=3, width=8, layers=1),
+    LSTMEncoderConfig(channels=6, strides=(1,), kernel=1, width=8, layers=1),
+    LSTMEncoderConfig(channels=6, strides=(1, 4), kernel=7, width=8, layers=1),
+]
+configs = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.strides}x{c.kernel}")
+
+
+def encoder(config: LSTMEncoderConfig, train: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    return config.build(F).double().train(train)
+
+
+def utterance(length: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(length, F, generator=generator, dtype=torch.float64)
+
+
+def batched(utterances: list[Tensor], filling: float = 0.0, more: int = 0) -> tuple[Tensor, Tensor]:
+    lengths = [len(x) for x in utterances]
+    batch = torch.full((len(lengths), max(lengths) + more, F), filling, dtype=torch.float64)
+    for row, x in zip(batch, utterances, strict=True):
+        row[: len(x)] = x
+    return batch, torch.tensor(lengths)
+
+
+@configs
+@pytest.mark.parametrize("filling", [0.0, 1e3, math.nan, math.inf])
+def test_an_utterance_does_not_depend_on_mates_or_padding(
+    config: LSTMEncoderConfig, filling: float
+) -> None:
+    model = encoder(config)
+    utterances = [utterance(n, seed=n) for n in (11, 24, 1, 7)]
+    together, lengths = model(*batched(utterances, filling, more=9))
+    for x, row, length in zip(utterances, together, lengths.tolist(), strict=True):
+        alone, (own,) = model(*batched([x]))
+        assert own == length == alone.shape[1]
+        assert_close(row[:length], alone[0], rtol=1e-10, atol=1e-10)
+
+
+@configs
+@pytest.mark.parametrize("filling", [0.0, 1e3, math.nan])
+def test_training_ignores_padding(config: LSTMEncoderConfig, filling: float) -> None:
+    bare, padded = encoder(config, train=True), encoder(config, train=True)
+    utterances = [utterance(n, seed=n) for n in (9, 14, 4)]
+    expected, lengths = bare(*batched(utterances))
+    found, same = padded(*batched(utterances, filling, more=13))
+    assert torch.equal(lengths, same)
+    for a, b, length in zip(found, expected, lengths.tolist(), strict=True):
+        assert_close(a[:length], b[:length], rtol=1e-9, atol=1e-9)
+    for name, buffer in bare.named_buffers():
+        assert_close(padded.get_buffer(name), buffer, rtol=1e-9, atol=1e-9)
+        if name.endswith("running_mean"):
+            assert bool((buffer != 0).any())
+
+    real = [x[:n].square().sum() for x, n in zip(found, lengths.tolist(), strict=True)]
+    torch.autograd.backward(torch.stack(real).sum())
+    for parameter in padded.parameters():
+        assert parameter.grad is not None
+        assert bool(parameter.grad.isfinite().all())
+
+
+def test_batch_norm_statistics_are_those_of_the_real_frames() -> None:
+    config = LSTMEncoderConfig(channels=6, strides=(2,), kernel=3, width=6, layers=1)
+    model = encoder(config, train=True)
+    (convolution,) = [m for m in model.modules() if isinstance(m, nn.Conv1d)]
+    (norm,) = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    utterances = [utterance(n, seed=n) for n in (9, 14, 4)]
+    with torch.no_grad():
+        frames = torch.cat([convolution(x.T[None])[0].T for x in utterances])
+        model(*batched(utterances, math.nan, more=5))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert_close(norm.running_mean, 0.1 * frames.mean(0))
+    assert_close(norm.running_var, 0.9 + 0.1 * frames.var(0))
+
+
+@configs
+def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
+    look_ahead, rate = 0, 1
+    for stride in config.strides:
+        look_ahead += config.kernel // 2 * rate
+        rate *= stride
+    model = encoder(config)
+    T = 30
+    features = utterance(T)[None].requires_grad_()
+    output, _ = model(features, torch.tensor([T]))
+    for t in range(output.shape[1]):
+        (gradient,) = torch.autograd.grad(output[0, t].square().sum(), features, retain_graph=True)
+        read = gradient[0].abs().sum(1).nonzero()[:, 0]
+        latest = t * rate + look_ahead
+        # Near the end, a long stride may leave the very last frames unread.
+        assert int(read.max()) == latest if latest < T else int(read.max()) > latest - look_ahead
+        assert int(read.min()) == 0
+
+
+@configs
+def test_subsampling_is_the_actual_one(config: LSTMEncoderConfig) -> None:
+    model = encoder(config)
+    for T in range(1, 26):
+        output, lengths = model(utterance(T)[None], torch.tensor([T]))
+        assert output.shape == (1, math.ceil(T / config.subsampling), config.width)
+        assert lengths.tolist() == [output.shape[1]]
+        assert bool(output.isfinite().all())
+
+
+def test_an_utterance_without_frames_leaves_its_mates_alone() -> None:
+    model = encoder(CONFIGS[0])
+    batch, lengths = batched([utterance(9), utterance(5, 1)], math.nan)
+    lengths[1] = 0
+    output, lengths = model(batch, lengths)
+    assert lengths.tolist() == [3, 0]
+    assert_close(output[0], model(*batched([utterance(9)]))[0][0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"kernel": 4}, {"kernel": -1}, {"strides": []}, {"strides": [2, 0]}, {"layers": 0}],
+    ids=str,
+)
+def test_impossible_dimensions_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=rf"plan.yaml: encoder: .*{next(iter(wrong))}"):
+        build(LSTMEncoderConfig, wrong, "plan.yaml", "encoder")
+
+
+class Pooling(nn.Module):
+    """A user's encoder: the mean of each `rate` frames."""
+
+    def __init__(self, features: int, rate: int = 2) -> None:
+        super().__init__()
+        self.width, self.rate = features, rate
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames = features.shape[1] // self.rate * self.rate
+        shape = len(features), -1, self.rate, self.width
+        return features[:, :frames].reshape(shape).mean(2), lengths // self.rate
+
+
+class Widthless(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+
+
+def not_a_module(features: int) -> object:
+    return object()
+
+
+def user_encoder(name: str, options: dict[str, Any] | None = None) -> EncoderConfig:
+    given = {"kind": "module", "module": name, "subsampling": 3, "options": options or {}}
+    return build(ModuleEncoderConfig, given, "plan.yaml")
+
+
+def test_a_module_of_the_users_own() -> None:
+    config = user_encoder(f"{__name__}:Pooling", {"rate": 3})
+    assert isinstance(config.build(F), Pooling)
+    recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
+    features = utterance(9)[None]
+    encoded = recogniser.encoder(features, torch.tensor([9]))
+    assert encoded.lengths.tolist() == [3]
+    expected = recogniser.encoder.projection(features.reshape(1, 3, 3, F).mean(2))
+    assert_close(encoded.joint, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("no_such_package:Class", {}, "no_such_package"),
+        (f"{__name__}:NoSuchClass", {}, "NoSuchClass"),
+        (f"{__name__}:Pooling", {"speed": 3}, "speed"),
+        (f"{__name__}:Widthless", {}, "width"),
+        (f"{__name__}:not_a_module", {}, "torch module"),
+        (":Class", {}, ":Class"),
+        (".relative:Class", {}, ".relative:Class"),
+    ],
+)
+def test_modules_that_cannot_be_used(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        user_encoder(name, options).build(F)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["package.Class", "a:b:c"])
+def test_a_module_is_named_with_one_colon(name: str) -> None:
+    with pytest.raises(InputError, match=r"package\.module:Class"):
+        user_encoder(name)
+
+
+def test_features_are_normalised_before_the_encoder() -> None:
+    torch.manual_seed(0)
+    recogniser = Recogniser.build(RecogniserConfig(encoder=CONFIGS[0]), F, 7).double().eval()
+    features, lengths = utterance(9)[None], torch.tensor([9])
+    expected = recogniser.encoder(features, lengths)
+    mean, deviation = torch.arange(F) * 3.0, torch.arange(F) + 0.5
+    recogniser.encoder.normalise_by(mean, deviation)
+    found = recogniser.encoder(features * deviation + mean, lengths)
+    assert_close(found.joint, expected.joint)
+    assert {"encoder.feature_mean", "encoder.feature_deviation"} <= set(recogniser.state_dict())

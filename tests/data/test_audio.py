@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from codert.data.audio import AudioError, read_audio
+from codert.errors import InputError
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    samples = np.stack([np.full(800, 0.5), np.full(800, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    read = read_audio(tmp_path / "a.wav")
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, np.full(800, 0.125), atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_other_rates_keep_the_tone(tmp_path: Path, rate: int) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / "a.wav", tone, rate)
+    read = read_audio(tmp_path / "a.wav", 16000)
+    assert len(read) == 16000
+    assert np.abs(np.fft.rfft(read)).argmax() == 1000
+    assert np.abs(read).max() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.wav", "none.wav: no such file"),
+        ("text.wav", "text.wav: not readable as audio"),
+        ("zero.wav", "zero.wav: not readable as audio"),
+        ("empty.wav", "empty.wav: holds no samples"),
+        ("nan.wav", "nan.wav: holds samples that are not finite"),
+    ],
+)
+def test_what_is_not_audio(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "text.wav").write_text("hello")
+    (tmp_path / "zero.wav").touch()
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=message) as caught:
+        read_audio(tmp_path / name)
+    assert isinstance(caught.value, InputError)

@@ -1,0 +1,251 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codert.data.augmentation import Noise, SpecAugment
+from codert.data.dataset import Batch, DataConfig, Dataset, _grouped
+from codert.data.features import FeatureConfig
+from codert.data.manifest import Utterance
+from codert.data.wordpieces import WordPieces
+from codert.errors import InputError
+
+from .conftest import MakeUtterance
+
+FEATURES = FeatureConfig(mels=20)
+SMALL = DataConfig(batch_seconds=2.0)
+NOISY = replace(SMALL, noise=Noise(5, 20))
+EVERYTHING = replace(
+    SMALL, speeds=(0.9, 1.0, 1.1), noise=Noise(5, 20), spec_augment=SpecAugment(1, 5, 1, 3)
+)
+
+MakeDataset = Callable[..., Dataset]
+
+
+@pytest.fixture
+def corpus(make_utterance: MakeUtterance) -> list[Utterance]:
+    return [make_utterance(0.2 + 0.05 * n) for n in range(12)]
+
+
+@pytest.fixture
+def make_dataset(tmp_path: Path, pieces: WordPieces) -> MakeDataset:
+    def make(
+        utterances: Sequence[Utterance],
+        config: DataConfig = SMALL,
+        training: bool = True,
+        seed: int = 0,
+    ) -> Dataset:
+        cache = tmp_path / "cache"
+        return Dataset(utterances, pieces, FEATURES, config, cache, training=training, seed=seed)
+
+    return make
+
+
+def assert_same(first: Sequence[Batch], second: Sequence[Batch]) -> None:
+    assert [batch.ids for batch in first] == [batch.ids for batch in second]
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one.features, other.features, rtol=0, atol=0)
+        assert torch.equal(one.frame_lengths, other.frame_lengths)
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.label_lengths, other.label_lengths)
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, cache=False), EVERYTHING])
+@pytest.mark.parametrize("training", [True, False])
+def test_an_epoch_holds_each_utterance_once(
+    corpus: list[Utterance], make_dataset: MakeDataset, config: DataConfig, training: bool
+) -> None:
+    dataset = make_dataset(corpus, config, training)
+    for epoch in (0, 1):
+        batches = list(dataset.batches(epoch))
+        assert sorted(id for batch in batches for id in batch.ids) == sorted(dataset.utterances)
+        assert len(batches) == dataset.batches_in(epoch) > 1
+        assert all(batch.features[..., 0].numel() <= 200 for batch in batches)
+
+
+def test_a_batch_is_padded_with_zeros(
+    corpus: list[Utterance], make_dataset: MakeDataset, pieces: WordPieces
+) -> None:
+    for batch in make_dataset(corpus).batches(0):
+        assert batch.features.shape[0] == batch.labels.shape[0] == len(batch.ids)
+        assert batch.features.dtype == torch.float32
+        assert batch.features.shape[1:] == (int(batch.frame_lengths.max()), 20)
+        assert batch.labels.dtype == batch.frame_lengths.dtype == torch.int64
+        for row, id in enumerate(batch.ids):
+            text = next(each.text for each in corpus if each.id == id)
+            assert batch.labels[row, : batch.label_lengths[row]].tolist() == pieces.encode(text)
+            assert not batch.labels[row, batch.label_lengths[row] :].any()
+            assert not batch.features[row, batch.frame_lengths[row] :].any()
+
+
+@pytest.mark.parametrize("config", [SMALL, EVERYTHING])
+def test_a_run_goes_on_where_it_stopped(
+    corpus: list[Utterance], make_dataset: MakeDataset, config: DataConfig
+) -> None:
+    whole = list(make_dataset(corpus, config).batches(3))
+    assert_same(whole[2:], list(make_dataset(corpus, config).batches(3, start=2)))
+    assert list(make_dataset(corpus, config).batches(3, start=len(whole))) == []
+
+
+def test_epochs_and_seeds_differ(corpus: list[Utterance], make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(corpus)
+    orders = [[batch.ids for batch in dataset.batches(epoch)] for epoch in (0, 1)]
+    orders.append([batch.ids for batch in make_dataset(corpus, seed=1).batches(0)])
+    assert orders[0] != orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_evaluation_goes_from_short_to_long(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    lengths = torch.cat([b.frame_lengths for b in make_dataset(corpus, SMALL, False).batches(0)])
+    assert lengths.tolist() == sorted(lengths.tolist())
+
+
+def test_what_is_drawn_does_not_depend_on_the_neighbours(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    def heard(utterances: Sequence[Utterance]) -> dict[str, torch.Tensor]:
+        dataset = make_dataset(utterances, EVERYTHING)
+        return {
+            id: batch.features[row, : batch.frame_lengths[row]]
+            for batch in dataset.batches(1)
+            for row, id in enumerate(batch.ids)
+        }
+
+    everyone, few = heard(corpus), heard(corpus[::-3])
+    for id in few:
+        assert torch.equal(few[id], everyone[id])
+
+
+def test_speeds_are_drawn_anew_in_each_epoch(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(corpus, replace(SMALL, speeds=(0.8, 1.0, 1.25)))
+    seen = {
+        int(batch.frame_lengths[batch.ids.index("u4")])
+        for epoch in range(20)
+        for batch in dataset.batches(epoch)
+        if "u4" in batch.ids
+    }
+    assert seen == {50, 40, 32}
+
+
+def test_augmentation_is_for_training_alone(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    plain = list(make_dataset(corpus, SMALL, training=False).batches(0))
+    assert_same(plain, list(make_dataset(corpus, EVERYTHING, training=False).batches(0)))
+
+
+def test_without_a_cache_nothing_is_written(
+    corpus: list[Utterance], make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    cached = list(make_dataset(corpus, SMALL, False).batches(0))
+    before = sorted(tmp_path.rglob("*"))
+    direct = list(make_dataset(corpus, replace(SMALL, cache=False), False).batches(0))
+    assert sorted(tmp_path.rglob("*")) == before
+    for one, other in zip(cached, direct, strict=True):
+        assert one.ids == other.ids
+        torch.testing.assert_close(one.features, other.features, rtol=1e-3, atol=1e-3)
+
+
+def test_bad_utterances_are_left_out_and_told(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    good, broken, long, mute, foreign, empty = (
+        make_utterance(),
+        make_utterance(),
+        make_utterance(1.5),
+        make_utterance(text="?!"),
+        make_utterance(text="ZOO"),
+        make_utterance(0.0),
+    )
+    broken.audio.write_bytes(b"RIFF broken")
+    utterances = [good, broken, long, mute, foreign, empty]
+    dataset = make_dataset(utterances, replace(SMALL, max_seconds=1.0))
+    assert list(dataset.utterances) == list(dataset.texts) == ["u0"]
+    assert len(dataset) == 1
+    reasons = {each.id: each.reason for each in dataset.skipped}
+    assert list(reasons) == ["u1", "u2", "u3", "u4", "u5"]
+    assert "u1.wav: not readable as audio" in reasons["u1"]
+    assert reasons["u2"] == "1.5 s of audio; max_seconds is 1"
+    assert reasons["u3"] == "no text"
+    assert reasons["u4"] == "no word-piece covers 'Z'"
+    assert "holds no samples" in reasons["u5"]
+    assert [batch.ids for batch in dataset.batches(0)] == [["u0"]]
+
+    scored = make_dataset(utterances, replace(SMALL, max_seconds=1.0), training=False)
+    assert scored.texts == {"u0": "SEVEN DOGS", "u3": "", "u4": "ZOO"}
+
+
+def test_audio_found_broken_on_the_fly_is_left_out(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    dataset = make_dataset(corpus, NOISY)
+    corpus[3].audio.write_bytes(b"RIFF broken")
+    for epoch in (0, 1):
+        ids = [id for batch in dataset.batches(epoch) for id in batch.ids]
+        assert sorted(ids) == sorted(each.id for each in corpus if each.id != "u3")
+    [skipped] = dataset.skipped
+    assert skipped.id == "u3"
+    assert "not readable as audio" in skipped.reason
+
+
+def test_nothing_left(make_utterance: MakeUtterance, make_dataset: MakeDataset) -> None:
+    with pytest.raises(InputError, match="none of 1 utterances can be used; the first: no text"):
+        make_dataset([make_utterance(text="")])
+    with pytest.raises(InputError, match="none of 0 utterances"):
+        make_dataset([])
+
+
+def test_texts_are_normalised(make_utterance: MakeUtterance, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset([make_utterance(text="seven, dogs!")])
+    assert dataset.texts == {"u0": "SEVEN DOGS"}
+
+
+def test_mean_and_deviation_normalise(corpus: list[Utterance], make_dataset: MakeDataset) -> None:
+    for config in (SMALL, replace(SMALL, cache=False)):
+        dataset = make_dataset(corpus, config)
+        mean, deviation = dataset.mean_and_deviation()
+        frames = torch.cat(
+            [
+                batch.features[row, : batch.frame_lengths[row]]
+                for batch in dataset.batches(0)
+                for row in range(len(batch.ids))
+            ]
+        )
+        normal = (frames - mean) / deviation
+        torch.testing.assert_close(normal.mean(0), torch.zeros(20), atol=1e-2, rtol=0)
+        torch.testing.assert_close(normal.std(0), torch.ones(20), atol=1e-2, rtol=0)
+
+
+def test_stopping_early_leaves_no_thread(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    batches = make_dataset(corpus, NOISY).batches(0)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert list(make_dataset(corpus, NOISY).batches(0))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 900))
+def test_grouping_keeps_to_the_budget(lengths: list[int], budget: int) -> None:
+    ids = [str(n) for n in range(len(lengths))]
+    groups = _grouped(ids, np.array(lengths), range(len(ids)), budget)
+    assert [id for group in groups for id in group] == ids
+    for group in groups:
+        padded = len(group) * max(lengths[int(id)] for id in group)
+        assert padded <= budget or len(group) == 1
+
+
+def test_configurations_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="speeds"):
+        DataConfig(speeds=())
+    with pytest.raises(ValueError, match="max_seconds"):
+        DataConfig(batch_seconds=0)
