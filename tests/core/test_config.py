@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import pytest
 import yaml
-from brute_force import few
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codert.config import build, merged, plain, read_yaml
 from codert.errors import InputError
 from codert.models.recogniser import RecogniserConfig
+
+from .brute_force import few
 
 
 @dataclass(frozen=True)

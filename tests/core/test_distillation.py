@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from brute_force import few, make_case
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -13,6 +12,8 @@ from torch.testing import assert_close
 from codert.distillation import DIVERGENCES, Divergence, centred, encoder_logit_loss
 from codert.distillation.divergences import jensen_shannon, kl, l2, reverse_kl
 from codert.lattice import AdditiveLattice
+
+from .brute_force import few, make_case
 
 NAMES: tuple[Divergence, ...] = ("kl", "reverse_kl", "jensen_shannon", "l2")
 divergences = pytest.mark.parametrize("name", NAMES)

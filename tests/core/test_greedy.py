@@ -4,7 +4,6 @@ from itertools import groupby
 
 import pytest
 import torch
-from brute_force import few
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -18,6 +17,8 @@ from codert.models.predictor import (
     StatelessPredictorConfig,
 )
 from codert.models.recogniser import Encoded, Recogniser, RecogniserConfig
+
+from .brute_force import few
 
 F, V = 5, 6
 PREDICTORS: list[PredictorConfig] = [

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from brute_force import arc_scores
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -11,6 +10,8 @@ from codert.models.joint import AdditiveJointConfig, JointConfig, MLPJointConfig
 from codert.models.predictor import LSTMPredictorConfig
 from codert.models.recogniser import Recogniser, RecogniserConfig
 from codert.transducer import transducer_loss
+
+from .brute_force import arc_scores
 
 F, V = 5, 7
 JOINTS: list[JointConfig] = [AdditiveJointConfig(), MLPJointConfig("mlp", width=4)]

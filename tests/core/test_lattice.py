@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from brute_force import JOINTS, Case, arc_scores, cases, few, gradients, make_case
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,6 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from codert.lattice import AdditiveLattice, MLPLattice
 from codert.transducer import transducer_loss
+
+from .brute_force import JOINTS, Case, arc_scores, cases, few, gradients, make_case
 
 joints = pytest.mark.parametrize("joint", JOINTS)
 

@@ -5,7 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from brute_force import (
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+from warprnnt_numba import RNNTLossNumba
+
+from codert.transducer import occupancies, recursion, transducer_loss
+from codert.transducer.recursion import forward_backward, reference
+
+from .brute_force import (
     JOINTS,
     Case,
     arc_scores,
@@ -16,14 +25,6 @@ from brute_force import (
     make_case,
     path_sum,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor
-from torch.testing import assert_close
-from warprnnt_numba import RNNTLossNumba
-
-from codert.transducer import occupancies, recursion, transducer_loss
-from codert.transducer.recursion import forward_backward, reference
 
 joints = pytest.mark.parametrize("joint", JOINTS)
 

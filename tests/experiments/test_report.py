@@ -10,8 +10,8 @@ import torch
 
 from codert.errors import InputError
 from codert.evaluation.entropy import Entropies, EntropySummary, MeanEntropy
-from codert.experiments.report import Example, Report, Trace, read_curves, render, write_report
 from codert.evaluation.results import HEADINGS, Result, table
+from codert.experiments.report import Example, Report, Trace, read_curves, render, write_report
 
 HOSTILE = '</style><script src="x.js">alert(1)</script><img src=x onerror=alert(1)>$\\frac$'
 VOID = {"meta", "link", "img", "br"}

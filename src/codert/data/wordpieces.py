@@ -61,7 +61,7 @@ class WordPieces:
                 eos_id=-1,
                 character_coverage=1.0,
                 normalization_rule_name="identity",
-                max_sentence_length=max(len(text.encode()) for text in texts) + 1,
+                max_sentence_length=max(10, *(len(text.encode()) + 1 for text in texts)),
                 num_threads=1,
                 minloglevel=2,
             )

@@ -1,6 +1,7 @@
 """The trainer: runs any plan, one update after another, and can be stopped at any of them."""
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -211,13 +212,17 @@ class Trainer:
 
 
 def _not_finite(batch: Batch, result: Objective) -> InputError:
-    guilty = [
-        utterance
-        for i, utterance in enumerate(batch.ids)
-        if not all(torch.isfinite(losses[i]) for losses in result.losses.values())
-    ]
+    # Features that are not finite spoil their batch mates' losses through batch norm, so they
+    # are looked for first.
+    features = {i for i, x in zip(batch.ids, batch.features, strict=True) if not x.isfinite().all()}
+    losses = {
+        name
+        for each in result.losses.values()
+        for name, loss in zip(batch.ids, each.tolist(), strict=True)
+        if not math.isfinite(loss)
+    }
     return InputError(
-        f"the loss is not finite for {', '.join(guilty or batch.ids)}; "
+        f"the loss is not finite for {', '.join(sorted(features or losses) or batch.ids)}; "
         "look at their audio and text, or lower training.rate.peak"
     )
 

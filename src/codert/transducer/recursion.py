@@ -47,8 +47,8 @@ def reference(
         frame_lengths.to(device)[:, None, None],
         label_lengths.to(device)[:, None, None],
     )
-    # Arcs that no alignment takes: outside, and blanks that leave the last frame too early.
-    outside = (t >= frames) | (u > labels) | ((t == frames - 1) & (u < labels))
+    # A blank that leaves the last frame too early leads to a state that no arc leaves.
+    outside = (t >= frames) | (u > labels)
     blank64 = blank.double().masked_fill(outside, -torch.inf)
     outside = (t >= frames) | (u[:U] >= labels)
     label64 = label.double().masked_fill(outside, -torch.inf)

@@ -11,12 +11,10 @@ import numpy as np
 
 from codert.data.text import normalise
 
-# Letters without A, which espeak-ng reads as the article.
 _WORDS = {
     "unit": "one two three four five six seven eight nine",
     "teen": "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
     "tens": "twenty thirty forty fifty sixty seventy eighty ninety",
-    "letter": "b c d e f g h i j k l m n o p q r s t u v w x y z",
     "digit": "zero one two three four five six seven eight nine",
     "name": "anna david emma george helen james julia kevin laura martin nina oliver paula "
     "peter rachel robert sarah simon susan thomas victor walter wendy william",
@@ -119,9 +117,6 @@ _SENTENCES = (
     "{digit} {digit} {digit} {digit}",
     "{digit} {digit} {digit} {digit} {digit}",
     "{number} {number} {number}",
-    "spell {letter} {letter} {letter}",
-    "{letter} {letter} {letter} {digit} {digit}",
-    "{letter} {digit} {letter} {digit}",
 )
 
 _SLOTS: dict[str, tuple[str, ...]] = {

@@ -14,10 +14,10 @@ ACCENTS = {
 # Without the breathy ones (f2, f3, f5, ...): their breath differs from run to run.
 VARIANTS = {
     "train": (
-        *("m1", "m2", "m4", "m5", "m7", "Michael", "Denis"),
-        *("f1", "Annie", "steph", "grandma", "belinda"),
+        *("m1", "m2", "m4", "m7", "Michael", "Denis", "Mike", "antonio"),
+        *("f1", "steph", "grandma", "belinda", "aunty", "anika"),
     ),
-    "dev": ("Gene", "anika"),
+    "dev": ("m5", "Annie"),
     "test": ("m3", "m6", "f4", "Andrea"),
 }
 

@@ -1,0 +1,114 @@
+"""The commands, as a person types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codert.cli import main
+
+from ..tiny import RECIPES
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", str(RECIPES / "tandem-shared.yaml")],
+        ["prepare", "commands"],
+        ["evaluate"],
+        ["transcribe"],
+        ["demo"],
+    ],
+)
+def test_every_command_has_help_with_an_example(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    assert end.value.code == 0
+    assert "example: codert" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def trained(corpus: Path, settings: Path, cache: Path, tmp_path: Path) -> Path:
+    status = main(
+        [
+            *("train", str(RECIPES / "tandem.yaml"), "--settings", str(settings)),
+            *("--data", str(corpus), "--out", str(tmp_path / "runs"), "--cache", str(cache)),
+            *("--set", "training.epochs=1"),
+        ]
+    )
+    assert status == 0
+    return tmp_path / "runs" / "tandem"
+
+
+def test_train_evaluate_transcribe(
+    trained: Path,
+    corpus: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    runs = [str(trained / "teacher"), str(trained / "student")]
+    assert main(["evaluate", *runs, "--data", str(corpus), "--cache", str(cache), "--json"]) == 0
+    teacher, student = json.loads(capsys.readouterr().out)
+    assert teacher["werr"] is None
+    assert student["p"] is not None
+    assert 0 < student["encoder_params"] < teacher["encoder_params"]
+    assert student["wer_ci"][0] <= student["wer"] <= student["wer_ci"][1]
+
+    audio = next(corpus.parent.glob("test-*.wav"))
+    missing = corpus.parent / "missing.wav"
+    status = main(["transcribe", runs[1], str(missing), str(audio), "--json"])
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert "missing.wav" in err
+    assert json.loads(out)["audio"] == str(audio)
+    assert main(["transcribe", runs[1], str(audio)]) == 0
+    assert "trained to understand" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train", "no.yaml", "--data", "m.tsv", "--out", "r"], "no.yaml: no such file"),
+        (["evaluate", "no/run", "--data", "m.tsv"], "m.tsv"),
+        (["transcribe", "no/run", "a.wav"], "not a recogniser"),
+        (
+            ["train", str(RECIPES / "alone.yaml"), "--data", "m", "--out", "r", "--set", "x"],
+            "key.key=value",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert complaint in err
+    assert "Traceback" not in err
+
+
+def test_a_split_that_is_not_there_is_named(
+    trained: Path,
+    corpus: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["evaluate", str(trained / "student"), "--data", str(corpus), "--split", "exam"]
+    assert main(words) == 2
+    assert "there are: dev, test, train" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "codert.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert "tandem" not in done.stderr
+    assert "train" in done.stdout

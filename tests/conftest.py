@@ -1,0 +1,48 @@
+"""For all tests: one thread and no spinning, set before torch is imported."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from codert.data.manifest import Utterance, write_manifest
+
+from .tiny import RATE, TINY, spoken
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    utterances = []
+    for i in range(40):
+        split = "train" if i < 28 else "dev" if i < 34 else "test"
+        words = ["".join(rng.choice(list("ABCDE"), 2)) for _ in range(rng.integers(1, 4))]
+        text = " ".join(words)
+        audio = folder / f"{split}-{i}.wav"
+        soundfile.write(audio, spoken(text) + 0.003 * rng.standard_normal(len(spoken(text))), RATE)
+        utterances.append(Utterance(f"{split}-{i}", audio, text, f"s{i % 4}", split, 1.0))
+    write_manifest(folder / "manifest.tsv", utterances)
+    return folder / "manifest.tsv"
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings of two tiny models."""
+    path = tmp_path_factory.mktemp("settings") / "tiny.yaml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where features are kept."""
+    return tmp_path_factory.mktemp("cache")

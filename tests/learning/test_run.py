@@ -1,0 +1,226 @@
+"""Whole runs on a tiny corpus: what is promised of every training."""
+
+import json
+import math
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from codert.config import plain
+from codert.data.dataset import Batch
+from codert.data.manifest import Utterance, read_manifest, write_manifest
+from codert.decoding.transcriber import Transcriber
+from codert.errors import InputError
+from codert.learning.plan import Plan
+from codert.learning.run import Outcome, train
+from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
+
+from ..tiny import RECIPES, tiny_plan
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(corpus: Path, cache: Path, tmp_path: Path) -> Any:
+    def go(plan: Plan, name: str = "run", manifest: Path = corpus, resume: bool = False) -> Outcome:
+        return train(plan, [manifest], tmp_path / name, cache, CPU, resume)
+
+    return go
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "weights.safetensors")
+
+
+def assert_bit_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="session")
+def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("teacher")
+    return train(tiny_plan("teacher", settings), [corpus], folder, cache, CPU).recognisers[
+        "teacher"
+    ]
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Path) -> None:
+    over = {"recognisers": {"teacher": {"frozen": str(teacher)}}} if recipe == "static" else {}
+    plan = tiny_plan(recipe, settings, **over)
+    outcome = run(plan)
+    assert set(outcome.recognisers) == set(plan.live)
+    for folder in outcome.recognisers.values():
+        assert Transcriber.load(folder).card.strategy == recipe
+    lines = [json.loads(x) for x in (folder.parent / CURVES).read_text().splitlines()]
+    assert {f"wer/{name}" for name in plan.live} <= lines[-1].keys()
+    assert lines[-1]["progress"] == 1
+
+
+def test_an_edge_of_weight_0_leaves_the_student_as_it_is_alone(run: Any, settings: Path) -> None:
+    plan = plain(tiny_plan("tandem", settings))
+    plan["edges"][0]["weight"] = 0.0
+    tandem = run(tiny_plan("tandem", settings, edges=plan["edges"]), "tandem")
+    alone = run(tiny_plan("alone", settings), "alone")
+    assert_bit_equal(weights(tandem.recognisers["student"]), weights(alone.recognisers["student"]))
+
+
+def test_an_edge_changes_the_student_and_not_the_teacher(run: Any, settings: Path) -> None:
+    tandem = run(tiny_plan("tandem", settings), "tandem")
+    alone = run(tiny_plan("alone", settings), "alone")
+    teacher = run(tiny_plan("teacher", settings), "teacher")
+    assert_bit_equal(
+        weights(tandem.recognisers["teacher"]), weights(teacher.recognisers["teacher"])
+    )
+    taught, untaught = (weights(r.recognisers["student"]) for r in (tandem, alone))
+    assert any(not torch.equal(taught[name], untaught[name]) for name in taught)
+
+
+def test_a_shared_decoder_is_one_decoder(run: Any, settings: Path) -> None:
+    folders = run(tiny_plan("tandem-shared", settings, training={"epochs": 1})).recognisers
+    teacher, student = weights(folders["teacher"]), weights(folders["student"])
+    decoder = [name for name in student if name.startswith("decoder.")]
+    assert decoder
+    for name in decoder:
+        assert torch.equal(teacher[name], student[name])
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(run: Any, settings: Path) -> None:
+    first, second = (run(tiny_plan("alone", settings), name) for name in ("1", "2"))
+    other = run(tiny_plan("alone", settings, training={"seed": 1}), "3")
+    one, two, three = (weights(r.recognisers["student"]) for r in (first, second, other))
+    assert_bit_equal(one, two)
+    assert any(not torch.equal(one[name], three[name]) for name in one)
+
+
+@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared"])
+@pytest.mark.parametrize("at", [1, 4, 9])
+@pytest.mark.parametrize("how", ["asked", "crashed"])
+def test_a_stopped_run_resumes_bit_equal(
+    recipe: str, at: int, how: str, run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan(recipe, settings)
+    whole = run(plan, "whole")
+    update, count = Trainer._update, 0
+
+    def interrupted(self: Trainer, group: list[Batch]) -> dict[str, torch.Tensor | float]:
+        nonlocal count
+        count += 1
+        if count == at and how == "crashed":
+            raise KeyboardInterrupt
+        if count == at:
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", interrupted)
+        with pytest.raises(Stopped if how == "asked" else KeyboardInterrupt):
+            run(plan, "broken")
+    if how == "crashed" and at == 1:
+        with pytest.raises(InputError, match="nothing to resume"):
+            run(plan, "broken", resume=True)
+        return
+    resumed = run(plan, "broken", resume=True)
+    for name, folder in whole.recognisers.items():
+        assert_bit_equal(weights(folder), weights(resumed.recognisers[name]))
+    last = [next(iter(r.recognisers.values())).parent / CHECKPOINT for r in (whole, resumed)]
+    assert_bit_equal(load_file(last[0]), load_file(last[1]))
+    curves = [path.with_name(CURVES).read_text().splitlines() for path in last]
+    strip = [[{**json.loads(x), "core_seconds": 0} for x in lines] for lines in curves]
+    assert strip[0] == strip[1]
+
+
+def test_accumulating_batches_makes_fewer_updates(run: Any, settings: Path) -> None:
+    plan = tiny_plan("alone", settings, training={"accumulate": 3, "epochs": 1})
+    folder = run(plan).recognisers["student"].parent
+    once = run(tiny_plan("alone", settings, training={"epochs": 1}), "once")
+    updates = [
+        json.loads((path / CURVES).read_text().splitlines()[-1])["update"]
+        for path in (folder, once.recognisers["student"].parent)
+    ]
+    assert updates[0] == math.ceil(updates[1] / 3)
+
+
+def test_bad_utterances_are_skipped_and_listed(
+    run: Any, corpus: Path, settings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF nonsense")
+    soundfile.write(tmp_path / "empty.wav", [], 16000)
+    utterances = read_manifest(corpus)
+    good = next(u for u in utterances if u.split == "train")
+    bad = [
+        Utterance("broken", tmp_path / "broken.wav", "AB", "s", "train", 1.0),
+        Utterance("empty", tmp_path / "empty.wav", "AB", "s", "train", 1.0),
+        Utterance("missing", tmp_path / "missing.wav", "AB", "s", "train", 1.0),
+        Utterance("long", good.audio, good.text, "s", "train", 1000.0),
+        Utterance("silent", good.audio, "...", "s", "train", 1.0),
+    ]
+    write_manifest(tmp_path / "manifest.tsv", [*utterances, *bad])
+    plan = tiny_plan("alone", settings, training={"epochs": 1})
+    outcome = run(plan, manifest=tmp_path / "manifest.tsv")
+    assert {s.id for s in outcome.skipped} == {u.id for u in bad}
+    listed = (outcome.recognisers["student"].parent / "skipped.jsonl").read_text()
+    assert len(listed.splitlines()) == len(bad)
+
+
+def test_utterances_too_short_for_ctc_are_counted_and_still_learnt(
+    run: Any, corpus: Path, settings: Path, tmp_path: Path
+) -> None:
+    utterances = read_manifest(corpus)
+    good = next(u for u in utterances if u.split == "train")
+    crowded = Utterance("crowded", good.audio, "ABCDE" * 100, "s", "train", 1.0)
+    write_manifest(tmp_path / "manifest.tsv", [*utterances, crowded])
+    plan = tiny_plan("alone", settings, training={"epochs": 1})
+    assert run(plan, manifest=tmp_path / "manifest.tsv").too_short_for_ctc == 1
+
+
+def test_a_loss_that_is_not_finite_names_its_utterances(
+    run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Batch.to
+
+    def poisoned(self: Batch, device: torch.device) -> Batch:
+        batch = moved(self, device)
+        if "train-3" in batch.ids:
+            batch.features[batch.ids.index("train-3")] = math.nan
+        return batch
+
+    monkeypatch.setattr(Batch, "to", poisoned)
+    with pytest.raises(InputError, match=r"not finite for train-3;"):
+        run(tiny_plan("alone", settings))
+
+
+def test_a_folder_is_not_overwritten_by_another_run(run: Any, settings: Path) -> None:
+    run(tiny_plan("alone", settings))
+    with pytest.raises(InputError, match="add --resume, or choose another --out"):
+        run(tiny_plan("alone", settings))
+    with pytest.raises(InputError, match="begun with other settings"):
+        run(tiny_plan("alone", settings, training={"seed": 5}), resume=True)
+
+
+def test_a_teacher_of_other_wordpieces_is_refused(run: Any, settings: Path, teacher: Path) -> None:
+    over = {"recognisers": {"teacher": {"frozen": str(teacher)}}, "wordpieces": {"size": 8}}
+    with pytest.raises(InputError, match="other word-pieces"):
+        run(tiny_plan("static", settings, **over))
+
+
+def test_a_frozen_teacher_is_in_no_checkpoint(run: Any, settings: Path, teacher: Path) -> None:
+    over = {"recognisers": {"teacher": {"frozen": str(teacher)}}, "training": {"epochs": 1}}
+    before = weights(teacher)
+    folder = run(tiny_plan("static", settings, **over)).recognisers["student"].parent
+    assert all(name.split("/")[1] == "student" for name in load_file(folder / CHECKPOINT))
+    assert_bit_equal(before, weights(teacher))
+
+
+def test_an_mlp_joint_trains_with_heads(run: Any, settings: Path) -> None:
+    joint = {"joint": {"kind": "mlp", "width": 8}}
+    plan = tiny_plan("tandem-shared", settings, models={"small": joint, "large": joint})
+    folder = run(plan).recognisers["student"].parent
+    assert "heads/student" in (folder / CURVES).read_text()
