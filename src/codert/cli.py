@@ -61,7 +61,13 @@ def _train(options: argparse.Namespace) -> int:
 def _prepare_commands(options: argparse.Namespace) -> int:
     from codert.data.commands.corpus import prepare
 
-    manifest = prepare(options.out, hours=options.hours, seed=options.seed)
+    manifest = prepare(
+        options.out,
+        hours=options.hours,
+        seed=options.seed,
+        test_words=options.test_words,
+        dev_words=options.dev_words,
+    )
     print(json.dumps({"manifest": str(manifest)}) if options.json else manifest)
     return 0
 
@@ -143,6 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     commands.add_argument("--hours", type=float, default=4.0, help="of training speech (4)")
+    commands.add_argument("--dev-words", type=int, default=1200, help="of the dev split (1200)")
+    commands.add_argument("--test-words", type=int, default=5500, help="of the test split (5500)")
     commands.add_argument("--seed", type=int, default=0, help="another one, another corpus (0)")
     commands.add_argument("--json", action="store_true", help="print the manifest's path as JSON")
 
