@@ -17,8 +17,8 @@ VARIANTS = {
         *("m1", "m2", "m4", "m7", "Michael", "Denis", "Mike", "antonio"),
         *("f1", "steph", "grandma", "belinda", "aunty", "anika"),
     ),
-    "dev": ("m5", "Annie"),
-    "test": ("m3", "m6", "f4", "Andrea"),
+    "dev": ("m5", "Andrea"),
+    "test": ("m3", "m6", "f4", "Annie"),
 }
 
 
