@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codert.errors import InputError
 
-_DEMO_HOURS = 3.0  # what two cores learn from in minutes
+_DEMO_HOURS = 2.6  # what two cores learn from in minutes
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -89,9 +89,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     print(table(rows))
+    print(f"WERR and p: compared with {reference.folder}")
     skipped = systems[0].skipped
     if skipped:
-        print(f"{len(skipped)} utterances could not be scored, the first: {skipped[0]}")
+        print(
+            f"{len(skipped)} utterances could not be scored; {skipped[0].id}: {skipped[0].reason}"
+        )
     return 0
 
 
@@ -143,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare = verbs.add_parser("prepare", help="make or fetch a corpus and its manifest")
     corpora = prepare.add_subparsers(required=True, metavar="CORPUS")
     commands = _verb(
-        *(corpora, "commands", _prepare_commands),
+        corpora,
+        "commands",
+        _prepare_commands,
         "spoken commands for a voice assistant, by espeak-ng",
         "codert prepare commands --out data/commands",
     )
@@ -155,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_argument("--json", action="store_true", help="print the manifest's path as JSON")
 
     train = _verb(
-        *(verbs, "train", _train),
+        verbs,
+        "train",
+        _train,
         "train the recognisers of a plan",
         "codert train recipes/tandem-shared.yaml --data data/commands/manifest.tsv --out runs/mine",
     )
@@ -167,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     _machine_arguments(train)
 
     evaluate = _verb(
-        *(verbs, "evaluate", _evaluate),
+        verbs,
+        "evaluate",
+        _evaluate,
         "score recognisers on a split and compare them",
         "codert evaluate runs/demo/*/student --data data/commands/manifest.tsv --split test",
     )
@@ -175,16 +184,18 @@ def _parser() -> argparse.ArgumentParser:
     _data_argument(evaluate)
     evaluate.add_argument("--split", default="test", help="of the manifest (test)")
     evaluate.add_argument(
-        *("--settings",), type=Path, help="a YAML file whose data section names held-out speakers"
+        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
     )
     evaluate.add_argument(
-        *("--reference",), type=Path, metavar="RUN", help="what WERR and p compare with (first RUN)"
+        "--reference", type=Path, metavar="RUN", help="what WERR and p compare with (first RUN)"
     )
     evaluate.add_argument("--json", action="store_true", help="print the rows as JSON")
     _machine_arguments(evaluate)
 
     transcribe = _verb(
-        *(verbs, "transcribe", _transcribe),
+        verbs,
+        "transcribe",
+        _transcribe,
         "write down what is said in audio files",
         "codert transcribe runs/demo/tandem-shared/student recording.flac",
     )
@@ -193,13 +204,13 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--json", action="store_true", help="print a JSON object a line")
 
     demo = _verb(
-        *(verbs, "demo", _demo),
+        verbs,
+        "demo",
+        _demo,
         "train five students and their teacher, and show what each student gained",
         "codert demo    or    codert demo --corpus MANIFEST --settings recipes/settings/an4.yaml",
     )
-    demo.add_argument(
-        *("--corpus",), type=Path, metavar="MANIFEST", help="in place of spoken commands"
-    )
+    demo.add_argument("--corpus", type=Path, metavar="MANIFEST", help="in place of spoken commands")
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="(runs/demo)")
     _settings_arguments(demo)
     demo.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -215,7 +226,7 @@ def _verb(
     example: str,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
-        *(name,),
+        name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example: {example}",
@@ -226,7 +237,7 @@ def _verb(
 
 def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        *("--data",),
+        "--data",
         type=Path,
         required=True,
         nargs="+",
@@ -237,10 +248,10 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 
 def _settings_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        *("--settings",), type=Path, help="a YAML file in place of the recipe's settings"
+        "--settings", type=Path, help="a YAML file in place of the recipe's settings"
     )
     parser.add_argument(
-        *("--set",),
+        "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -257,7 +268,7 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
 def _cache_argument(parser: argparse.ArgumentParser) -> None:
     cache = Path(os.environ.get("CODERT_CACHE", ".cache/features"))
     parser.add_argument(
-        *("--cache",),
+        "--cache",
         type=Path,
         default=cache,
         help="where features are kept (CODERT_CACHE or .cache/features)",

@@ -188,7 +188,11 @@ class MLPLattice(Lattice):
         chunks = [
             checkpoint(
                 _mlp_scores,
-                *(frames, self.decoder, self.weight, self.bias, labels),
+                frames,
+                self.decoder,
+                self.weight,
+                self.bias,
+                labels,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )

@@ -51,8 +51,14 @@ def objective(
         heads = plan.live[name].joint
         head_weight = heads.head_weight if isinstance(heads, MLPJointConfig) else 0.0
         _add_own(
-            *(result, name, recogniser, encoded[name], predicted[name]),
-            *(batch, plan.training, head_weight),
+            result,
+            name,
+            recogniser,
+            encoded[name],
+            predicted[name],
+            batch,
+            plan.training,
+            head_weight,
         )
     for edge in plan.edges:
         # At weight 0 the term is left out, so that it cannot even add a nan.

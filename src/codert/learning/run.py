@@ -71,26 +71,27 @@ def train(
     _claim(folder, plan, resume)
     utterances = [u for manifest in manifests for u in read_manifest(manifest)]
     utterances = assign_splits(utterances, plan.data.dev_speakers, plan.data.test_speakers)
-    training_utterances = _split(utterances, "train")
-    if not training_utterances:
+    by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
+    for utterance in utterances:
+        by_split.setdefault(utterance.split, []).append(utterance)
+    if not by_split["train"]:
         raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
-    wordpieces = WordPieces.train((normalise(u.text) for u in training_utterances), plan.wordpieces)
-    training = Dataset(
-        training_utterances,
-        *(wordpieces, plan.features, plan.data, cache),
-        training=True,
-        seed=plan.training.seed,
-    )
-    development_utterances = _split(utterances, "dev")
-    development = (
-        Dataset(
-            development_utterances,
-            *(wordpieces, plan.features, plan.data, cache),
-            training=False,
+    texts = (normalise(utterance.text) for utterance in by_split["train"])
+    wordpieces = WordPieces.train(texts, plan.wordpieces)
+
+    def dataset(split: str, training: bool) -> Dataset:
+        return Dataset(
+            by_split[split],
+            wordpieces,
+            plan.features,
+            plan.data,
+            cache,
+            training=training,
+            seed=plan.training.seed,
         )
-        if development_utterances
-        else None
-    )
+
+    training = dataset("train", training=True)
+    development = dataset("dev", training=False) if by_split["dev"] else None
     for name, teacher in plan.frozen.items():
         if WordPieces.load(teacher / WORDPIECES) != wordpieces:
             raise InputError(
@@ -126,10 +127,6 @@ def train(
     position = trainer.position
     best = position.best if development else {}
     return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
-
-
-def _split(utterances: list[Utterance], split: str) -> list[Utterance]:
-    return [u for u in utterances if u.split == split]
 
 
 def _claim(folder: Path, plan: Plan, resume: bool) -> None:
