@@ -101,3 +101,10 @@ def test_an_edge_ramps_up() -> None:
     edge = EdgeSchedule(start=0.2, ramp=0.4)
     assert [edge.at(x) for x in (0, 0.1, 0.4, 0.6, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
     assert EdgeSchedule().at(0) == 1
+
+
+def test_an_edge_fades() -> None:
+    edge = EdgeSchedule(end=0.5, fade=0.2)
+    assert [edge.at(x) for x in (0, 0.4, 0.6, 0.7, 0.9)] == pytest.approx([1, 1, 0.5, 0, 0])
+    assert EdgeSchedule().at(1) == 1
+    assert EdgeSchedule(end=0.5).at(0.6) == 0

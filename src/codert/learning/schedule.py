@@ -31,23 +31,32 @@ class RateSchedule:
 
 @dataclass(frozen=True)
 class EdgeSchedule:
-    """An edge's weight: 0 before `start`, whole after `ramp` more.
+    """An edge's weight: 0 before `start`, whole after `ramp` more; from `end` on it fades to 0.
 
     Attributes:
         start: the part of the run without the edge.
         ramp: the part of the run over which it comes up.
+        end: where in the run it begins to fade.
+        fade: the part of the run over which it goes down.
     """
 
     start: float = 0.0
     ramp: float = 0.0
+    end: float = 1.0
+    fade: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless both are parts of a run."""
-        if not (0 <= self.start <= 1 and 0 <= self.ramp <= 1):
-            raise ValueError("start and ramp are from 0 to 1")
+        """Raises ValueError unless all are parts of a run, in order."""
+        if not (min(self.ramp, self.fade) >= 0 and 0 <= self.start <= self.end <= 1):
+            raise ValueError(
+                "start and end are from 0 to 1, in this order; ramp and fade not below 0"
+            )
 
     def at(self, progress: float) -> float:
         """The factor at a progress of 0 to 1."""
         if progress < self.start:
             return 0.0
-        return min(1.0, (progress - self.start) / self.ramp) if self.ramp else 1.0
+        up = (progress - self.start) / self.ramp if self.ramp else 1.0
+        if progress <= self.end:
+            return min(1.0, up)
+        return min(up, max(0.0, 1 - (progress - self.end) / self.fade)) if self.fade else 0.0
