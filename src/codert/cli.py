@@ -22,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = options.command
     try:
         return command(options)
+    except KeyboardInterrupt:
+        print("codert: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     except InputError as error:
         print(f"codert: {error}", file=sys.stderr)
         return 2
