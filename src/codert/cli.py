@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,6 +134,7 @@ def _demo(options: argparse.Namespace) -> int:
         cache=options.cache,
         settings=options.settings,
         over=tuple(options.set),
+        command=shlex.join(["codert", *sys.argv[1:]]),
     )
     rows = demo.run()
     print(json.dumps(rows, indent=2) if options.json else table(rows))

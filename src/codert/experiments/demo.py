@@ -1,7 +1,6 @@
 """The whole comparison on one corpus: five students and a teacher, a table and a report."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ class Demo:
         cache: where features are kept.
         settings: a file in place of the plans' own settings, or None.
         over: KEY=VALUE for every training.
+        command: that was typed, for the report.
     """
 
     recipes: Path
@@ -55,6 +55,7 @@ class Demo:
     cache: Path
     settings: Path | None = None
     over: tuple[str, ...] = ()
+    command: str = "codert demo"
 
     def run(self) -> list[Result]:
         """Train what is not trained yet, score all, write results.json and report.html.
@@ -74,16 +75,6 @@ class Demo:
         )
         write_report(self.out / "report.html", report)
         return rows
-
-    @property
-    def command(self) -> str:
-        """What a person types to get the same."""
-        words = ["codert", "demo", "--corpus", str(self.manifest), "--out", str(self.out)]
-        if self.settings:
-            words += ["--settings", str(self.settings)]
-        for value in self.over:
-            words += ["--set", value]
-        return shlex.join(words)
 
     def _recipe(self, plan: str) -> Path:
         return self.recipes / f"{plan}.yaml"
