@@ -131,14 +131,20 @@ def _convert_union(options: tuple[Any, ...], value: Any, where: str, key: str) -
     options = tuple(option for option in options if option is not type(None))
     if len(options) == 1:
         return _convert(options[0], value, where, key)
-    # Several dataclasses: the one whose `kind` is named.
-    kinds = {typing.get_args(typing.get_type_hints(o)["kind"])[0]: o for o in options}
+    # Several dataclasses: a key that has one value in each tells which.
+    hints = [typing.get_type_hints(option) for option in options]
+    tag = next(name for name in hints[0] if all(_is_tag(h.get(name)) for h in hints))
+    kinds = {typing.get_args(h[tag])[0]: o for h, o in zip(hints, options, strict=True)}
     if not isinstance(value, Mapping):
-        raise _wrong(where, key, value, f"keys and values with kind: {' or '.join(kinds)}")
-    kind = value.get("kind")
+        raise _wrong(where, key, value, f"keys and values with {tag}: {' or '.join(kinds)}")
+    kind = value.get(tag)
     if not isinstance(kind, str) or kind not in kinds:
-        raise _wrong(where, _join(key, "kind"), kind, " or ".join(kinds))
+        raise _wrong(where, _join(key, tag), kind, " or ".join(kinds))
     return _convert(kinds[kind], value, where, key)
+
+
+def _is_tag(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is Literal and len(typing.get_args(annotation)) == 1
 
 
 def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:

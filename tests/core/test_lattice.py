@@ -202,7 +202,7 @@ def test_chunks_change_nothing(joint: str, chunk: int, monkeypatch: pytest.Monke
     expected = transducer_loss(case.lattice(), case.labels)
     expected_gradients = gradients(expected, case)
     entropy = case.lattice().entropy()
-    monkeypatch.setattr("codert.lattice._CHUNK", chunk)
+    monkeypatch.setattr("codert.lattice.cells.CHUNK", chunk)
     loss = transducer_loss(case.lattice(), case.labels)
     assert_close(loss, expected)
     for mine, theirs in zip(gradients(loss, case), expected_gradients, strict=True):
@@ -224,7 +224,7 @@ def test_additive_lattice_never_holds_all_logits() -> None:
 def test_underflowing_cells_are_made_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     T, U, V = 40, 20, 300
     chunk = 8000
-    monkeypatch.setattr("codert.lattice._CHUNK", chunk)
+    monkeypatch.setattr("codert.lattice.cells.CHUNK", chunk)
     case = make_case("additive", [T], [U], V=V, scale=0.1).to(torch.float32)
     e, d = (x.detach().clone() for x in case.leaves)
     e[..., 1] += 500
@@ -238,7 +238,7 @@ def test_mlp_lattice_holds_a_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     T, U, V = 40, 20, 300
     case = make_case("mlp", [T, T - 5], [U, U - 3], V=V).to(torch.float32)
     chunk = 4 * 2 * (U + 1) * V
-    monkeypatch.setattr("codert.lattice._CHUNK", chunk)
+    monkeypatch.setattr("codert.lattice.cells.CHUNK", chunk)
     largest, kept = peak(case)
     assert largest <= chunk
     assert chunk < 2 * T * (U + 1) * V / 5
@@ -255,7 +255,7 @@ def test_mlp_chunks_allow_for_the_wider_of_inner_and_output_layer(
     leaves = [torch.randn(*s, generator=generator).requires_grad_() for s in shapes]
     case = Case("mlp", tuple(leaves), torch.ones(1, U).long(), torch.tensor([T]), torch.tensor([U]))
     chunk = 3 * (U + 1) * 200
-    monkeypatch.setattr("codert.lattice._CHUNK", chunk)
+    monkeypatch.setattr("codert.lattice.cells.CHUNK", chunk)
     assert peak(case)[0] <= max(chunk, T * J)
 
 

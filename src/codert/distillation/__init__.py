@@ -3,5 +3,13 @@
 from codert.distillation.divergences import DIVERGENCES, Divergence
 from codert.distillation.encoder_logits import encoder_logit_loss
 from codert.distillation.gauge import centred
+from codert.distillation.lattice import Cells, lattice_loss
 
-__all__ = ["DIVERGENCES", "Divergence", "centred", "encoder_logit_loss"]
+__all__ = [
+    "DIVERGENCES",
+    "Cells",
+    "Divergence",
+    "centred",
+    "encoder_logit_loss",
+    "lattice_loss",
+]

@@ -116,4 +116,4 @@ def _check_teacher(plan: Plan, name: str, card: Card, features: int, symbols: in
     for i, edge in enumerate(plan.edges):
         if edge.teacher == name:
             check_frame_rates(card.model, plan.live[edge.student], f"edges[{i}]", edge)
-            check_heads(card.model, f"edges[{i}]", name)
+            check_heads(card.model, f"edges[{i}]", name, edge)

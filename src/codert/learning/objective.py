@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from codert.data.dataset import Batch
-from codert.distillation import centred, encoder_logit_loss
 from codert.lattice import BLANK, AdditiveLattice, inside
 from codert.learning.ensemble import Ensemble
-from codert.learning.plan import Edge, Plan, TrainingConfig
+from codert.learning.plan import Plan, TrainingConfig
 from codert.models.joint import MLPJointConfig
-from codert.models.recogniser import Encoded, Predicted, Recogniser
+from codert.models.recogniser import Encoded, Outputs
 from codert.transducer import transducer_loss
 
 
@@ -46,24 +45,24 @@ def objective(
     """
     encoded = ensemble.encode(step, batch.features, batch.frame_lengths)
     predicted = ensemble.predict(step, batch.labels)
-    result = Objective(batch.features.new_zeros(()))
-    for name, recogniser in ensemble.live.items():
-        heads = plan.live[name].joint
-        head_weight = heads.head_weight if isinstance(heads, MLPJointConfig) else 0.0
-        _add_own(
-            result,
-            name,
-            recogniser,
+    outputs = {
+        name: Outputs(
             encoded[name],
             predicted[name],
-            batch,
-            plan.training,
-            head_weight,
+            recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
         )
+        for name, recogniser in (ensemble.live | ensemble.frozen).items()
+    }
+    result = Objective(batch.features.new_zeros(()))
+    for name in ensemble.live:
+        joint = plan.live[name].joint
+        head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
+        _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for edge in plan.edges:
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
-            loss = _edge_loss(edge, encoded, predicted, batch)
+            teacher, student = outputs[edge.teacher], outputs[edge.student]
+            loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
             result.total = result.total + weight * loss
             result.terms[f"{edge.match}/{edge.student}"] = loss.detach()
     return result
@@ -72,15 +71,13 @@ def objective(
 def _add_own(
     result: Objective,
     name: str,
-    recogniser: Recogniser,
-    encoded: Encoded,
-    predicted: Predicted,
+    outputs: Outputs,
     batch: Batch,
     training: TrainingConfig,
     head_weight: float,
 ) -> None:
     labels = batch.label_lengths.sum().clamp_min(1)
-    lattice = recogniser.lattice(encoded, predicted, batch.label_lengths)
+    encoded, predicted, lattice = outputs
     losses = transducer_loss(lattice, batch.labels, training.fastemit)
     result.losses[name] = losses.detach()
     weighted = [("transducer", 1.0, losses)]
@@ -99,24 +96,6 @@ def _add_own(
         loss = per_utterance.sum() / labels
         result.total = result.total + weight * loss
         result.terms[f"{term}/{name}"] = loss.detach()
-
-
-def _edge_loss(
-    edge: Edge, encoded: dict[str, Encoded], predicted: dict[str, Predicted], batch: Batch
-) -> Tensor:
-    def logits(name: str) -> Tensor:
-        if edge.gauge == "as_trained":
-            return encoded[name].logits
-        return centred(encoded[name].logits, predicted[name].logits, batch.label_lengths)
-
-    teacher = logits(edge.teacher)
-    return encoder_logit_loss(
-        teacher if edge.gradient == "both" else teacher.detach(),
-        logits(edge.student),
-        encoded[edge.student].lengths,
-        edge.divergence,
-        edge.temperature,
-    )
 
 
 def _frames_for_ctc(labels: Tensor, lengths: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +11,9 @@ from codert.config import build, merged, read_yaml
 from codert.data.dataset import DataConfig
 from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
-from codert.distillation import Divergence
 from codert.errors import InputError
-from codert.learning.schedule import EdgeSchedule, RateSchedule
+from codert.learning.edges import Edge
+from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
 
 
@@ -35,40 +35,6 @@ class Member:
         """Raises ValueError unless exactly one of model and frozen is given."""
         if (self.model is None) == (self.frozen is None):
             raise ValueError("write either model: NAME or frozen: RUN")
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One recogniser teaches another.
-
-    Attributes:
-        teacher: `from`, the recogniser that teaches.
-        student: `to`, the live recogniser that learns.
-        match: what is compared.
-        divergence: how.
-        temperature: of both sides' logits.
-        weight: beside the transducer loss per label; the edge's loss is per frame.
-        schedule: how the weight comes up over the run.
-        gradient: whether a live teacher learns from the edge as well.
-        gauge: `centred` moves each side's mean decoder logits into its encoder logits.
-    """
-
-    teacher: str = field(metadata={"key": "from"})
-    student: str = field(metadata={"key": "to"})
-    match: Literal["encoder_logits"] = "encoder_logits"
-    divergence: Divergence = "kl"
-    temperature: float = 1.0
-    weight: float = 1.0
-    schedule: EdgeSchedule = EdgeSchedule()  # noqa: RUF009 (frozen)
-    gradient: Literal["student", "both"] = "student"
-    gauge: Literal["as_trained", "centred"] = "as_trained"
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where no such edge can be."""
-        if self.teacher == self.student:
-            raise ValueError(f"from and to are both {self.teacher}; name two recognisers")
-        if self.temperature <= 0 or self.weight < 0:
-            raise ValueError("temperature is above 0 and weight at least 0")
 
 
 @dataclass(frozen=True)
@@ -198,7 +164,7 @@ def _check(plan: Plan, where: str) -> None:
                 "write student"
             )
         for end in (edge.teacher, edge.student):
-            check_heads(plan.live.get(end), f"{where}: edges[{i}]", end)
+            check_heads(plan.live.get(end), f"{where}: edges[{i}]", end, edge)
         if edge.teacher in plan.live:
             teacher, student = plan.live[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
@@ -206,9 +172,10 @@ def _check(plan: Plan, where: str) -> None:
         _check_shared(plan, where)
 
 
-def check_heads(config: RecogniserConfig | None, where: str, name: str) -> None:
-    """Raises InputError where encoder logits come from a head that no loss trains."""
-    if config is not None and config.has_heads and not config.joint.head_weight:  # type: ignore[union-attr]
+def check_heads(config: RecogniserConfig | None, where: str, name: str, edge: Edge) -> None:
+    """Raises InputError where an edge matches what comes from a head that no loss trains."""
+    untrained = config is not None and config.has_heads and not config.joint.head_weight  # type: ignore[union-attr]
+    if untrained and edge.match == "encoder_logits":
         raise InputError(
             f"{where}: the encoder logits of {name!r} come from a head that no loss trains; "
             "set joint.head_weight of its model above 0"

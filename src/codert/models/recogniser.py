@@ -45,6 +45,14 @@ class Predicted(NamedTuple):
     logits: Tensor
 
 
+class Outputs(NamedTuple):
+    """All that a recogniser says of a batch and its labels."""
+
+    encoded: Encoded
+    predicted: Predicted
+    lattice: Lattice
+
+
 class Encoder(nn.Module):
     """Feature normalisation, an encoder's body, its projection to the joint, perhaps a head.
 

@@ -26,7 +26,7 @@ from codert.errors import InputError
 
 RATE = 16000
 
-_VERSION = 4  # of what is said and how; another one is another corpus
+_VERSION = 5  # of what is said and how; another one is another corpus
 _CHUNK = 32  # utterances that an engine says one after the other
 _SPLITS = ("train", "dev", "test")
 _NOISE = Noise(low_db=10.0, high_db=30.0)

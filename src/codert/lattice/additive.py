@@ -1,0 +1,90 @@
+"""The lattice of the additive joint, logits[t, u, v] = e[t, v] + d[u, v].
+
+Shapes: B batch, T frames, U labels, V symbols (blank is 0).
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from codert.lattice import cells
+from codert.lattice.cells import BLANK, Lattice, Scores
+from codert.lattice.normaliser import LogNormaliser, Shifted, listed
+
+
+class AdditiveLattice(Lattice):
+    """The lattice of the additive joint, logits[t, u, v] = e[t, v] + d[u, v].
+
+    log Z[t, u] = log sum_v exp(e[t, v] + d[u, v]) is one matrix product of exp(e - max e) and
+    exp(d - max d); time and memory are those of B*T*(U+1) + B*(T+U)*V values.
+
+    Args:
+        encoder_logits: e, (B, T, V).
+        decoder_logits: d, (B, U+1, V).
+        frame_lengths: (B,), each at most T. What lies behind may be anything, nan included.
+        label_lengths: (B,), each at most U.
+
+    Raises:
+        ValueError: shapes or lengths do not fit each other.
+    """
+
+    def __init__(
+        self,
+        encoder_logits: Tensor,
+        decoder_logits: Tensor,
+        frame_lengths: Tensor,
+        label_lengths: Tensor,
+    ) -> None:
+        cells.check(encoder_logits, decoder_logits, frame_lengths, label_lengths)
+        self.frame_lengths, self.label_lengths = frame_lengths, label_lengths
+        self.encoder_logits = cells.without_padding(encoder_logits, frame_lengths)
+        self.decoder_logits = cells.without_padding(decoder_logits, label_lengths + 1)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, T, U+1, V)."""
+        B, T, V = self.encoder_logits.shape
+        return B, T, self.decoder_logits.shape[1], V
+
+    def scores(self, labels: Tensor) -> Scores:
+        """See `Lattice.scores`."""
+        labels = self._checked(labels)
+        e, d = self.encoder_logits, self.decoder_logits
+        T, U = e.shape[1], labels.shape[1]
+        log_z: Tensor = LogNormaliser.apply(e, d)  # type: ignore[no-untyped-call]
+        blank = e[:, :, BLANK, None] + d[:, None, :, BLANK] - log_z
+        e_label = e.gather(2, labels[:, None].expand(-1, T, -1))
+        d_label = d[:, :U].gather(2, labels[..., None])
+        return Scores(blank, e_label + d_label.mT - log_z[:, :, :U])
+
+    @torch.no_grad()
+    def entropy(self) -> Tensor:
+        """See `Lattice.entropy`."""
+        # H = log Z - E[e + d], all shifted so that large logits do not cancel; each
+        # expectation is one more product.
+        e, d = self.encoder_logits, self.decoder_logits
+        shifted = Shifted.of(e, d)
+        e_log, d_log = torch.xlogy(shifted.e, shifted.e), torch.xlogy(shifted.d, shifted.d)
+        with torch.autocast(e.device.type, enabled=False):
+            products = e_log @ shifted.d.mT + shifted.e @ d_log.mT
+        entropy = shifted.sum.log() - products / shifted.sum
+        for cell in listed(shifted.unsafe(), e.shape[2]):
+            log_p = torch.log_softmax(cell.logits(e, d), -1)
+            entropy[cell.b, cell.t, cell.u] = -(log_p.exp() * cells.finite(log_p)).sum(-1)
+        return entropy.clamp_min(0)
+
+    def logits(self, frames: slice) -> Tensor:
+        """See `Lattice.logits`."""
+        return self.encoder_logits[:, frames, None] + self.decoder_logits[:, None]
+
+    def tempered(self, temperature: float) -> Self:
+        """See `Lattice.tempered`."""
+        return self._with(self.encoder_logits / temperature, self.decoder_logits / temperature)
+
+    def detached(self) -> Self:
+        """See `Lattice.detached`."""
+        return self._with(self.encoder_logits.detach(), self.decoder_logits.detach())
+
+    def _with(self, encoder_logits: Tensor, decoder_logits: Tensor) -> Self:
+        return type(self)(encoder_logits, decoder_logits, self.frame_lengths, self.label_lengths)

@@ -1,0 +1,148 @@
+"""What every lattice offers, and the arithmetic that all of them need.
+
+Shapes: B batch, T frames, U labels, V symbols (blank is 0).
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+BLANK = 0
+
+# Logits held at once where they must be made: 16 MiB in float32.
+CHUNK = 1 << 22
+
+
+class Scores(NamedTuple):
+    """What the transducer loss reads off a lattice.
+
+    Attributes:
+        blank: log P(blank | t, u), (B, T, U+1).
+        label: log P(y[u+1] | t, u), (B, T, U).
+    """
+
+    blank: Tensor
+    label: Tensor
+
+
+class Lattice(ABC):
+    """The cells of a batch of utterances.
+
+    Attributes:
+        frame_lengths: frames of each utterance, (B,).
+        label_lengths: labels of each utterance, (B,).
+    """
+
+    frame_lengths: Tensor
+    label_lengths: Tensor
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int, int]:
+        """(B, T, U+1, V)."""
+
+    @abstractmethod
+    def scores(self, labels: Tensor) -> Scores:
+        """The log-probabilities of blank and of the next label at each cell, with gradients.
+
+        Args:
+            labels: (B, U), the values behind each utterance's length are not read.
+
+        Raises:
+            ValueError: a label that is blank or not below V, or a shape that does not fit.
+        """
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """The entropy of each cell in nats, (B, T, U+1), without gradients."""
+
+    @abstractmethod
+    def logits(self, frames: slice) -> Tensor:
+        """The logits of all cells of some frames, (B, t, U+1, V): for what does not factor."""
+
+    @abstractmethod
+    def tempered(self, temperature: float) -> Self:
+        """The lattice whose logits are these divided by a temperature."""
+
+    @abstractmethod
+    def detached(self) -> Self:
+        """The same lattice, which no gradient reaches."""
+
+    @property
+    def real(self) -> Tensor:
+        """Which cells lie inside their utterance, (B, T, U+1)."""
+        _, T, U1, _ = self.shape
+        frames, labels = inside(self.frame_lengths, T), inside(self.label_lengths + 1, U1)
+        return frames[:, :, None] & labels[:, None]
+
+    def _checked(self, labels: Tensor) -> Tensor:
+        """`labels` with padding replaced by 0, so that it can index."""
+        B, _, U1, V = self.shape
+        if labels.shape != (B, U1 - 1):
+            raise ValueError(f"labels are {tuple(labels.shape)}; the lattice needs {(B, U1 - 1)}")
+        real = inside(self.label_lengths.to(labels.device), U1 - 1)
+        # On a GPU this look would wait for the device; there the gather itself asserts.
+        if labels.is_cpu:
+            wrong = (real & ((labels <= BLANK) | (labels >= V))).nonzero()
+            if len(wrong):
+                b, u = wrong[0].tolist()
+                raise ValueError(
+                    f"label {u} of utterance {b} is {int(labels[b, u])}; "
+                    f"labels are 1 to {V - 1}, {BLANK} is blank"
+                )
+        return labels.long().masked_fill(~real, 0)
+
+
+def refuse_second_derivatives() -> None:
+    """For backward passes by formula, whose saved values autograd would take for constants.
+
+    Raises:
+        RuntimeError: the gradient is computed with create_graph=True.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError("a lattice can be differentiated only once; drop create_graph=True")
+
+
+def chunk_of_frames(lattice: Lattice, width: int = 0) -> int:
+    """Frames whose logits, or inner layers of some width, may be made at once."""
+    B, _, U1, V = lattice.shape
+    return max(1, CHUNK // max(1, B * U1 * max(V, width)))
+
+
+def finite(x: Tensor) -> Tensor:
+    """`x` with -inf as 0, for products with a probability of 0."""
+    return x.masked_fill(x == -torch.inf, 0)
+
+
+def inside(lengths: Tensor, size: int) -> Tensor:
+    """Which of `size` positions lie inside each length, (B, size)."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """At least float32: exponentials of halves lose too much."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """`x` (B, N, ...) in full precision, 0 behind each length, so that no nan comes from there."""
+    real = inside(lengths.to(x.device), x.shape[1])
+    return torch.where(real[..., None], full_precision(x), 0)
+
+
+def check(encoder: Tensor, decoder: Tensor, frame_lengths: Tensor, label_lengths: Tensor) -> None:
+    """Raises ValueError where shapes or lengths do not fit each other."""
+    if encoder.dim() != 3 or decoder.dim() != 3 or encoder.shape[::2] != decoder.shape[::2]:
+        raise ValueError(
+            f"the encoder gave {tuple(encoder.shape)} and the predictor {tuple(decoder.shape)}; "
+            "they must be (B, T, V) and (B, U+1, V)"
+        )
+    B, T, _ = encoder.shape
+    U = decoder.shape[1] - 1
+    for name, lengths, most in (("frame", frame_lengths, T), ("label", label_lengths, U)):
+        if lengths.shape != (B,):
+            raise ValueError(f"{name}_lengths are {tuple(lengths.shape)}; write one per utterance")
+        if lengths.is_cpu and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
+            raise ValueError(f"{name}_lengths {lengths.tolist()} do not lie within 0 to {most}")

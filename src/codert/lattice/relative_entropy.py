@@ -1,0 +1,90 @@
+"""KL(P || Q) at every cell of two additive lattices, in the memory of one.
+
+With P's shifted factors p[t, v] p[u, v] / S_P[t, u] and the differences a = e_P - e_Q and
+c = d_P - d_Q of the shifted logits,
+
+    KL[t, u] = E_P[a + c] - log S_P + log S_Q,
+
+and the expectation is two matrix products. Large terms cancel in it, so the gradients are
+computed from their closed forms, P (a + c - E_P[a + c]) for P's logits and Q - P for Q's.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codert.lattice.additive import AdditiveLattice
+from codert.lattice.cells import finite, refuse_second_derivatives
+from codert.lattice.normaliser import Shifted, listed
+
+
+def relative_entropy(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
+    """KL(P || Q) in nats at each cell, (B, T, U+1), with gradients to both.
+
+    Args:
+        p: of (B, T, U+1, V).
+        q: of the same shape.
+    """
+    value: Tensor = _RelativeEntropy.apply(  # type: ignore[no-untyped-call]
+        p.encoder_logits, p.decoder_logits, q.encoder_logits, q.decoder_logits
+    )
+    return value
+
+
+class _RelativeEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, e_p: Tensor, d_p: Tensor, e_q: Tensor, d_q: Tensor) -> Tensor:
+        p, q = Shifted.of(e_p, d_p), Shifted.of(e_q, d_q)
+        a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
+        with torch.autocast(e_p.device.type, enabled=False):
+            mean = ((p.e * a) @ p.d.mT + p.e @ (p.d * c).mT) / p.sum
+        value = (mean - p.sum.log() + q.sum.log()).clamp_min_(0)
+        unsafe = p.unsafe() | q.unsafe()
+        for cell in listed(unsafe, e_p.shape[2]):
+            log_p = cell.logits(e_p, d_p).log_softmax(-1)
+            log_q = cell.logits(e_q, d_q).log_softmax(-1)
+            value[cell.b, cell.t, cell.u] = (log_p.exp() * finite(log_p - log_q)).sum(-1)
+        ctx.save_for_backward(e_p, d_p, e_q, d_q, mean, unsafe, *p, *q)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivatives()
+        e_p, d_p, e_q, d_q, mean, unsafe, *saved = ctx.saved_tensors
+        p, q = Shifted(*saved[:4]), Shifted(*saved[4:])
+        to_p, to_q = any(ctx.needs_input_grad[:2]), any(ctx.needs_input_grad[2:])
+        by_p = (gradient / p.sum).masked_fill_(unsafe, 0)
+        by_q = (gradient / q.sum).masked_fill_(unsafe, 0)
+        of_p: tuple[Tensor, ...] = ()
+        with torch.autocast(e_p.device.type, enabled=False):
+            e_mass, d_mass = p.e * (by_p @ p.d), p.d * (by_p.mT @ p.e)
+            of_q = (q.e * (by_q @ q.d) - e_mass, q.d * (by_q.mT @ q.e) - d_mass)
+            if to_p:
+                a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
+                by_mean = by_p * mean.masked_fill(unsafe, 0)
+                of_p = (
+                    a * e_mass + p.e * (by_p @ (p.d * c) - by_mean @ p.d),
+                    c * d_mass + p.d * (by_p.mT @ (p.e * a) - by_mean.mT @ p.e),
+                )
+        for cell in listed(unsafe, e_p.shape[2]):
+            log_p = cell.logits(e_p, d_p).log_softmax(-1)
+            log_q = cell.logits(e_q, d_q).log_softmax(-1)
+            weight = gradient[cell].unsqueeze(-1)
+            _scatter(of_q, cell, weight * (log_q.exp() - log_p.exp()))
+            if to_p:
+                ratio = finite(log_p - log_q)
+                surplus = ratio - (log_p.exp() * ratio).sum(-1, keepdim=True)
+                _scatter(of_p, cell, weight * log_p.exp() * surplus)
+        return *(of_p or (None, None)), *(of_q if to_q else (None, None))
+
+
+def _difference(of_p: Tensor, of_q: Tensor, mass: Tensor) -> Tensor:
+    """P's minus Q's logits, each below its maximum; 0 where P has no mass."""
+    difference = (of_p - of_p.amax(-1, keepdim=True)) - (of_q - of_q.amax(-1, keepdim=True))
+    return torch.where(mass > 0, difference, 0)
+
+
+def _scatter(to: tuple[Tensor, ...], cell: Any, gradient: Tensor) -> None:
+    to[0].index_put_((cell.b, cell.t), gradient, accumulate=True)
+    to[1].index_put_((cell.b, cell.u), gradient, accumulate=True)
