@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import math
 import os
+import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,7 +45,7 @@ def _train(options: argparse.Namespace) -> int:
     from codert.learning.trainer import Stopped
 
     plan = read_plan(options.recipe, options.settings, assignments(options.set))
-    folder = options.out / options.recipe.stem
+    folder = options.out / (options.name or options.recipe.stem)
     device = machine(options.device, options.threads)
     try:
         outcome = train(plan, options.data, folder, options.cache, device, options.resume)
@@ -76,13 +79,35 @@ def _prepare_commands(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare_amazon_queen(options: argparse.Namespace) -> int:
+    from codert.data.amazon_queen.corpus import left_out, prepare
+
+    manifest = prepare(options.out, options.deb)
+    reasons = left_out(manifest.parent)
+    if options.json:
+        print(json.dumps({"manifest": str(manifest), "left_out": reasons}))
+        return 0
+    print(manifest)
+    for reason, clips in reasons.most_common():
+        print(f"{clips} clips were left out: {reason}", file=sys.stderr)
+    return 0
+
+
+def _prepare_librispeech(options: argparse.Namespace) -> int:
+    from codert.data.librispeech import prepare
+
+    manifests = [str(path) for path in prepare(options.out, options.parts, options.url)]
+    print(json.dumps({"manifests": manifests}) if options.json else "\n".join(manifests))
+    return 0
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     from codert.evaluation.results import results, table
-    from codert.evaluation.systems import score_system, utterances_of
+    from codert.evaluation.systems import held_out_by, score_system, utterances_of
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
-    utterances = utterances_of(options.data, options.split, options.settings)
+    utterances = utterances_of(options.data, options.split, held_out_by(options.settings))
     systems = [score_system(run, utterances, options.cache, device) for run in options.run]
     if options.reference:
         reference = score_system(options.reference, utterances, options.cache, device)
@@ -125,7 +150,8 @@ def _transcribe(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from codert.data.commands.corpus import prepare
     from codert.evaluation.results import table
-    from codert.experiments.demo import Demo, recipes_folder
+    from codert.experiments.demo import Demo
+    from codert.experiments.recipes import recipes_folder
 
     demo = Demo(
         recipes=recipes_folder(),
@@ -140,6 +166,27 @@ def _demo(options: argparse.Namespace) -> int:
     print(json.dumps(rows, indent=2) if options.json else table(rows))
     print(f"report: {options.out / 'report.html'}", file=sys.stderr)
     return 0
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from codert.experiments.comparison import rows_of
+    from codert.experiments.comparison_table import render
+    from codert.experiments.matrix import Matrix
+
+    until = time.monotonic() + options.seconds
+    matrix = Matrix.read(options.file, options.out)
+    status = 0
+    if not options.table:
+        outcome = matrix.run(options.cache, options.device, options.jobs, until)
+        for name, why in outcome.failed.items():
+            print(f"codert: {name}: {why}", file=sys.stderr)
+            status = 1
+        if left := matrix.missing():
+            say = "; the same command goes on" if not status else ""
+            print(f"{len(left)} of {len(matrix.cells)} cells are left{say}", file=sys.stderr)
+            return status
+    print(render(rows_of(matrix, options.against), options.format))
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,12 +204,41 @@ def _parser() -> argparse.ArgumentParser:
         "spoken commands for a voice assistant, by espeak-ng",
         "codert prepare commands --out data/commands",
     )
-    commands.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     commands.add_argument("--hours", type=float, default=4.0, help="of training speech (4)")
     commands.add_argument("--dev-words", type=int, default=1200, help="of the dev split (1200)")
     commands.add_argument("--test-words", type=int, default=5500, help="of the test split (5500)")
     commands.add_argument("--seed", type=int, default=0, help="another one, another corpus (0)")
-    commands.add_argument("--json", action="store_true", help="print the manifest's path as JSON")
+    _corpus_arguments(commands)
+
+    queen = _verb(
+        corpora,
+        "amazon-queen",
+        _prepare_amazon_queen,
+        "4.4 hours of actors, from Debian's package of a game of 1995",
+        "codert prepare amazon-queen --out data/amazon-queen",
+    )
+    queen.add_argument(
+        "--deb", type=Path, metavar="FILE", help="the package (fetched with apt-get)"
+    )
+    _corpus_arguments(queen)
+
+    librispeech = _verb(
+        corpora,
+        "librispeech",
+        _prepare_librispeech,
+        "read English from openslr.org; a manifest a part",
+        "codert prepare librispeech --parts dev-clean-2 train-clean-5 --out data/librispeech",
+    )
+    librispeech.add_argument(
+        "--parts",
+        required=True,
+        nargs="+",
+        metavar="PART",
+        help="train-clean-5, dev-clean-2 (mini); train-clean-100, train-clean-360, "
+        "train-other-500, dev-clean, dev-other, test-clean, test-other",
+    )
+    librispeech.add_argument("--url", help="of a mirror's resources (those of openslr.org)")
+    _corpus_arguments(librispeech)
 
     train = _verb(
         verbs,
@@ -173,7 +249,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("recipe", type=Path, metavar="RECIPE", help="the plan, a YAML file")
     _data_argument(train)
-    train.add_argument("--out", type=Path, required=True, help="the run goes to OUT/PLAN")
+    train.add_argument("--out", type=Path, required=True, help="the run goes to OUT/NAME")
+    train.add_argument("--name", help="of the run (the recipe's stem)")
     _settings_arguments(train)
     train.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     _machine_arguments(train)
@@ -220,7 +297,61 @@ def _parser() -> argparse.ArgumentParser:
     _settings_arguments(demo)
     demo.add_argument("--json", action="store_true", help="print the rows as JSON")
     _cache_argument(demo)
+
+    experiment = _verb(
+        verbs,
+        "experiment",
+        _experiment,
+        "train and score what is missing of a matrix of plans, seeds, corpora and folds",
+        "codert experiment recipes/experiments/an4.yaml --jobs 2 --for 9m",
+    )
+    experiment.add_argument("file", type=Path, metavar="FILE", help="the experiment, a YAML file")
+    experiment.add_argument("--out", type=Path, help="of runs and results (runs/NAME)")
+    experiment.add_argument(
+        "--jobs", type=_count, default=1, help="side by side, where memory allows (1)"
+    )
+    experiment.add_argument(
+        "--for",
+        type=_duration,
+        default=math.inf,
+        dest="seconds",
+        metavar="TIME",
+        help="stop after so long, as in 9m or 1h30m; the same command goes on",
+    )
+    experiment.add_argument(
+        "--table", action="store_true", help="show what is recorded, and train nothing"
+    )
+    experiment.add_argument(
+        "--against", metavar="PLAN", help="what WERR and p compare with (the file's reference)"
+    )
+    experiment.add_argument(
+        "--format", choices=("text", "markdown", "json"), default="text", help="of the table (text)"
+    )
+    experiment.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        help="same as --format json",
+    )
+    _cache_argument(experiment)
+    experiment.add_argument("--device", help="cpu or cuda (cuda where there is one)")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a whole number above 0")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    """Seconds of a time such as 1h30m."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not match or not text:
+        raise argparse.ArgumentTypeError(f"{text!r}: write hours, minutes, seconds, as in 1h30m")
+    hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    return 3600.0 * hours + 60 * minutes + seconds
 
 
 def _verb(
@@ -240,11 +371,17 @@ def _verb(
     return parser
 
 
+def _corpus_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--json", action="store_true", help="print the manifest's path as JSON")
+
+
 def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
+        action="extend",
         nargs="+",
         metavar="MANIFEST",
         help="TSV or JSON lines: id, audio, text, speaker, split, seconds; several are joined",

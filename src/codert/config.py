@@ -8,6 +8,7 @@ the file nor the key that was probably meant.
 
 import dataclasses
 import difflib
+import json
 import re
 import types
 import typing
@@ -19,6 +20,7 @@ from codert.errors import InputError
 
 T = TypeVar("T")
 
+_WORD = re.compile(r"[\w./-]+")
 _EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -76,6 +78,22 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
             nested = {name: nested}
         together = merged(together, nested)
     return together
+
+
+def as_assignments(values: Mapping[str, Any]) -> list[str]:
+    """A nested mapping as texts `a.b=value`; the inverse of `assignments`."""
+    import yaml
+
+    texts = []
+    for key, value in values.items():
+        marked = isinstance(value, Mapping) and any(m in str(k) for k in value for m in ".=")
+        if isinstance(value, Mapping) and value and not marked:
+            texts += [f"{key}.{text}" for text in as_assignments(value)]
+        elif isinstance(value, str) and _WORD.fullmatch(value) and yaml.safe_load(value) == value:
+            texts.append(f"{key}={value}")
+        else:
+            texts.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
+    return texts
 
 
 def build(cls: type[T], value: Any, where: str, key: str = "") -> T:

@@ -18,9 +18,12 @@ from ..tiny import RECIPES
     [
         ["train", str(RECIPES / "tandem-shared.yaml")],
         ["prepare", "commands"],
+        ["prepare", "amazon-queen"],
+        ["prepare", "librispeech"],
         ["evaluate"],
         ["transcribe"],
         ["demo"],
+        ["experiment"],
     ],
 )
 def test_every_command_has_help_with_an_example(
@@ -77,6 +80,7 @@ def test_train_evaluate_transcribe(
         (["train", "no.yaml", "--data", "m.tsv", "--out", "r"], "no.yaml: no such file"),
         (["evaluate", "no/run", "--data", "m.tsv"], "m.tsv"),
         (["transcribe", "no/run", "a.wav"], "not a recogniser"),
+        (["prepare", "librispeech", "--parts", "dev", "--out", "d"], "no part of LibriSpeech"),
         (
             ["train", str(RECIPES / "alone.yaml"), "--data", "m", "--out", "r", "--set", "x"],
             "key.key=value",
@@ -90,6 +94,16 @@ def test_bad_input_is_one_clear_line(
     err = capsys.readouterr().err
     assert complaint in err
     assert "Traceback" not in err
+
+
+def test_manifests_with_the_same_ids_are_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = ["--data", str(corpus), "--data", str(corpus)]
+    train = ["train", str(RECIPES / "alone.yaml"), "--out", str(tmp_path / "run")]
+    for words in (["evaluate", "no/run"], train):
+        assert main([*words, *twice]) == 2
+        assert "id 'train-0' is both " in capsys.readouterr().err
 
 
 def test_a_split_that_is_not_there_is_named(
@@ -112,3 +126,12 @@ def test_the_package_runs_as_a_command() -> None:
     )
     assert "tandem" not in done.stderr
     assert "train" in done.stdout
+
+
+@pytest.mark.parametrize(("option", "value"), [("--for", "9"), ("--for", ""), ("--jobs", "0")])
+def test_an_experiments_times_and_counts_are_checked(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["experiment", "file.yaml", option, value])
+    assert f"argument {option}: {value!r}: write " in capsys.readouterr().err

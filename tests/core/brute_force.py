@@ -59,6 +59,13 @@ class Case:
         """The same case in another precision, with leaves of its own."""
         return self.of(*(x.detach().to(dtype).requires_grad_() for x in self.leaves))
 
+    def filled(self, filling: float) -> "Case":
+        """The same case with something else in its padding, and leaves of its own."""
+        encoder, decoder, *output = (x.detach().clone() for x in self.leaves)
+        frames, positions = self.real()
+        encoder[~frames], decoder[~positions] = filling, filling
+        return self.of(*(x.requires_grad_() for x in (encoder, decoder, *output)))
+
     def real(self) -> tuple[Tensor, Tensor]:
         """Which frames and which label positions lie inside, (B, T) and (B, U+1)."""
         t = torch.arange(self.leaves[0].shape[1])
@@ -101,6 +108,13 @@ def make_case(
         torch.tensor(frame_lengths, dtype=torch.long),
         torch.tensor(label_lengths, dtype=torch.long),
     )
+
+
+def partner(case: Case, joint: str, seed: int = 1, scale: float = 2.0) -> Case:
+    """Another recogniser of the same batch: its labels and lengths, and leaves of its own."""
+    B, T, U1, V = case.logits().shape
+    drawn = make_case(joint, [T] * B, [U1 - 1] * B, V, seed + 1000, scale)
+    return replace(case, joint=joint, leaves=drawn.leaves)
 
 
 @st.composite
@@ -170,6 +184,23 @@ def dense_loss(case: Case, *leaves: Tensor) -> Tensor:
                 alpha[t, u] = torch.stack(ways).logsumexp(0)
         losses.append(-(alpha[T - 1, U] + blank[T - 1, U]) if T else blank.new_tensor(torch.inf))
     return torch.stack(losses) if losses else blanks.new_zeros(0)
+
+
+def visits(case: Case) -> Tensor:
+    """How likely the alignment passes through each cell, (B, T, U+1), path by path."""
+    blanks, labels = (x.detach() for x in arc_scores(case.logits(), case.labels))
+    likely = torch.zeros_like(blanks)
+    lengths = zip(case.frame_lengths.tolist(), case.label_lengths.tolist(), strict=True)
+    for b, (T, U) in enumerate(lengths):
+        ways = list(paths(T, U)) if T else []
+        scores = [
+            sum(float((labels if is_label else blanks)[b, t, u]) for is_label, t, u in way)
+            for way in ways
+        ]
+        for way, p in zip(ways, torch.tensor(scores, dtype=torch.float64).softmax(0), strict=True):
+            for _, t, u in way:
+                likely[b, t, u] += p
+    return likely
 
 
 def gradients(loss: Tensor, case: Case) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codert.config import build, merged, plain, read_yaml
+from codert.config import as_assignments, assignments, build, merged, plain, read_yaml
 from codert.errors import InputError
 from codert.models.recogniser import RecogniserConfig
 
@@ -149,6 +149,79 @@ def test_a_union_is_read_by_its_kind() -> None:
     assert shape == Square(side=7)
 
 
+@dataclass(frozen=True)
+class Stroke:
+    side: str = field(metadata={"key": "from"})
+    ending: Literal["round", "flat"] = "round"
+    shade: Literal["grey"] = "grey"
+
+
+@dataclass(frozen=True)
+class Line(Stroke):
+    drawn: Literal["line"] = "line"
+    dashes: int = 0
+
+
+@dataclass(frozen=True)
+class Arc(Stroke):
+    drawn: Literal["arc"] = "arc"
+    angle: float = 90.0
+
+
+@dataclass(frozen=True)
+class Dot:
+    drawn: Literal["dot"] = "dot"
+
+
+@dataclass(frozen=True)
+class Sketch:
+    strokes: tuple[Line | Arc | Dot, ...] = ()
+    last: Line | Dot | None = None
+
+
+def test_what_tells_the_kinds_of_a_union_apart_may_have_any_name() -> None:
+    strokes = [
+        {"drawn": "arc", "from": "left", "angle": 45},
+        {"drawn": "line", "from": "top", "ending": "flat", "dashes": 3},
+        {"drawn": "dot"},
+    ]
+    sketch = build(Sketch, {"strokes": strokes, "last": {"drawn": "dot"}}, "f")
+    assert sketch.strokes == (Arc("left", angle=45.0), Line("top", "flat", dashes=3), Dot())
+    assert sketch.last == Dot()
+    assert build(Sketch, json.loads(json.dumps(plain(sketch))), "f") == sketch
+    assert build(Sketch, {"last": None}, "f").last is None
+
+
+@pytest.mark.parametrize(
+    ("stroke", "message"),
+    [
+        ({"from": "top"}, "f.yaml: strokes[0].drawn is None; write line or arc or dot"),
+        ({"drawn": "curve"}, "f.yaml: strokes[0].drawn is 'curve'; write line or arc or dot"),
+        ("line", "f.yaml: strokes[0] is 'line'; write keys and values with drawn: line or arc or"),
+        (None, "f.yaml: strokes[0] is None; write keys and values with drawn: line or arc or dot"),
+        ({"drawn": "line"}, "f.yaml: strokes[0].from is missing; add it"),
+        (
+            {"drawn": "line", "from": "top", "angle": 3},
+            "f.yaml: strokes[0].angle is not a known key; "
+            "known here: from, ending, shade, drawn, dashes",
+        ),
+        ({"drawn": "dot", "from": "top"}, "f.yaml: strokes[0].from is not a known key"),
+        (
+            {"drawn": "arc", "from": "top", "angel": 3},
+            "f.yaml: strokes[0].angel is not a known key; did you mean 'angle'?",
+        ),
+        (
+            {"drawn": "arc", "from": "top", "ending": "grey"},
+            "f.yaml: strokes[0].ending is 'grey'; write 'round' or 'flat'",
+        ),
+    ],
+)
+def test_mistakes_in_a_union_name_file_key_and_mend(stroke: Any, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        build(Sketch, {"strokes": [stroke]}, "f.yaml")
+    assert message in str(error.value)
+
+
 def test_numbers_may_be_written_as_whole_numbers() -> None:
     opacity = build(Drawing, {"title": "a", "opacity": 1}, "f").opacity
     assert isinstance(opacity, float)
@@ -207,6 +280,36 @@ def test_round_trip_through_json(drawing: Drawing) -> None:
 def test_recognisers_survive_json(given: dict[str, Any]) -> None:
     config = build(RecogniserConfig, given, "f")
     assert build(RecogniserConfig, json.loads(json.dumps(plain(config))), "f") == config
+
+
+WORDS = st.text(st.characters(categories=["L", "N", "P", "S"], include_characters=" "))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS
+KEYS = st.text("ab.=", min_size=1, max_size=3)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("xyz"),
+        st.recursive(SCALARS, lambda v: st.lists(v, max_size=2) | st.dictionaries(KEYS, v)),
+    )
+)
+def test_assignments_are_read_as_they_were_written(values: dict[str, Any]) -> None:
+    read = assignments(as_assignments(values))
+    # YAML reads a number such as 1e-09 as text; `build` takes it for the number.
+    assert json.loads(json.dumps(read), parse_float=str) == json.loads(
+        json.dumps(values), parse_float=str
+    ) or "e" in json.dumps(values)
+
+
+def test_assignments_are_short() -> None:
+    values = {"a": {"b": {"c": 1}, "d": {}, "e.f": 2}, "g": "runs/x", "h": "yes", "i": [0.5, "x"]}
+    assert as_assignments(values) == [
+        'a={"b": {"c": 1}, "d": {}, "e.f": 2}',
+        "g=runs/x",
+        'h="yes"',
+        'i=[0.5, "x"]',
+    ]
+    assert as_assignments({"a": {"b": {"c": 1}, "d": None}}) == ["a.b.c=1", "a.d=null"]
 
 
 def test_merging_goes_key_by_key_and_replaces_all_else() -> None:

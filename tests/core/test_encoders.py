@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from codert.config import build
 from codert.errors import InputError
 from codert.models.encoder import EncoderConfig, LSTMEncoderConfig, ModuleEncoderConfig
+from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Recogniser, RecogniserConfig
 
 F = 5
@@ -24,9 +25,22 @@ CONFIGS = [
 configs = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.strides}x{c.kernel}")
 
 
+class Whole(nn.Module):
+    """A front end and the layers behind it."""
+
+    def __init__(self, config: LSTMEncoderConfig) -> None:
+        super().__init__()
+        self.front_end = FrontEnd(config.front_end, F)
+        self.layers = config.build(self.front_end.width)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames: tuple[Tensor, Tensor] = self.layers(*self.front_end(features, lengths))
+        return frames
+
+
 def encoder(config: LSTMEncoderConfig, train: bool = False) -> nn.Module:
     torch.manual_seed(0)
-    return config.build(F).double().train(train)
+    return Whole(config).double().train(train)
 
 
 def utterance(length: int, seed: int = 0) -> Tensor:
@@ -173,7 +187,7 @@ def test_a_module_of_the_users_own() -> None:
     assert isinstance(config.build(F), Pooling)
     recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
     features = utterance(9)[None]
-    encoded = recogniser.encoder(features, torch.tensor([9]))
+    encoded = recogniser.encode(features, torch.tensor([9]))
     assert encoded.lengths.tolist() == [3]
     expected = recogniser.encoder.projection(features.reshape(1, 3, 3, F).mean(2))
     assert_close(encoded.joint, expected)
@@ -207,9 +221,9 @@ def test_features_are_normalised_before_the_encoder() -> None:
     torch.manual_seed(0)
     recogniser = Recogniser.build(RecogniserConfig(encoder=CONFIGS[0]), F, 7).double().eval()
     features, lengths = utterance(9)[None], torch.tensor([9])
-    expected = recogniser.encoder(features, lengths)
+    expected = recogniser.encode(features, lengths)
     mean, deviation = torch.arange(F) * 3.0, torch.arange(F) + 0.5
-    recogniser.encoder.normalise_by(mean, deviation)
-    found = recogniser.encoder(features * deviation + mean, lengths)
+    recogniser.front_end.normalise_by(mean, deviation)
+    found = recogniser.encode(features * deviation + mean, lengths)
     assert_close(found.joint, expected.joint)
-    assert {"encoder.feature_mean", "encoder.feature_deviation"} <= set(recogniser.state_dict())
+    assert {"front_end.mean", "front_end.deviation"} <= set(recogniser.state_dict())

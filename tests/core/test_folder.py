@@ -39,8 +39,8 @@ def make(joint: JointConfig, seed: int = 0) -> tuple[Recogniser, Card]:
     torch.manual_seed(seed)
     model = Recogniser.build(config, F, V)
     # Statistics that are not those of a new recogniser.
-    model.encoder.normalise_by(torch.randn(F), torch.rand(F) + 0.5)
-    model.train().encoder(torch.randn(2, 9, F), torch.tensor([9, 4]))
+    model.front_end.normalise_by(torch.randn(F), torch.rand(F) + 0.5)
+    model.train().encode(torch.randn(2, 9, F), torch.tensor([9, 4]))
     features = {"mels": F, "kind": "fbank"}
     return model, Card(config, V, features, "student", "tandem", "digits", 12)
 
@@ -66,7 +66,7 @@ def test_round_trip_is_bit_equal(joint: JointConfig, tmp_path: Path) -> None:
     features, lengths = torch.randn(1, 8, F), torch.tensor([8])
     model.eval()
     assert torch.equal(
-        loaded.encoder(features, lengths).joint, model.encoder(features, lengths).joint
+        loaded.encode(features, lengths).joint, model.encode(features, lengths).joint
     )
     assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == [CONFIG, WEIGHTS]
 

@@ -43,7 +43,7 @@ def encode(model: Recogniser, lengths: list[int], seed: int) -> Encoded:
     shape = len(lengths), max(lengths), F
     features = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
-        encoded: Encoded = model.encoder(features, torch.tensor(lengths))
+        encoded: Encoded = model.encode(features, torch.tensor(lengths))
     return encoded
 
 

@@ -39,7 +39,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_cells_are_those_of_the_lattice(joint: JointConfig) -> None:
     model = recogniser(joint)
     features, frame_lengths, labels, label_lengths = inputs()
-    encoded, predicted = model.encoder(features, frame_lengths), model.decoder(labels)
+    encoded, predicted = model.encode(features, frame_lengths), model.decoder(labels)
     logits = model.joint.logits(encoded.joint[:, :, None], predicted.joint[:, None])
     assert logits.shape == (2, 3, 4, V)
     blank, label = arc_scores(logits, labels)
@@ -55,7 +55,7 @@ def test_cells_are_those_of_the_lattice(joint: JointConfig) -> None:
 def test_all_weights_but_those_of_heads_learn_from_the_loss(joint: JointConfig) -> None:
     model = recogniser(joint)
     features, frame_lengths, labels, label_lengths = inputs()
-    encoded, predicted = model.encoder(features, frame_lengths), model.decoder(labels)
+    encoded, predicted = model.encode(features, frame_lengths), model.decoder(labels)
     loss = transducer_loss(model.lattice(encoded, predicted, label_lengths), labels).sum()
     torch.autograd.backward(loss)
     for name, parameter in model.named_parameters():
@@ -66,7 +66,7 @@ def test_all_weights_but_those_of_heads_learn_from_the_loss(joint: JointConfig) 
 def test_heads_are_there_with_the_mlp_joint_only(joint: JointConfig) -> None:
     model = recogniser(joint)
     features, frame_lengths, labels, _ = inputs()
-    encoded, predicted = model.encoder(features, frame_lengths), model.decoder(labels)
+    encoded, predicted = model.encode(features, frame_lengths), model.decoder(labels)
     assert encoded.logits.shape == (2, 3, V)
     assert predicted.logits.shape == (2, 4, V)
     assert encoded.joint.shape[2] == predicted.joint.shape[2] == joint.input_width(V)
@@ -83,4 +83,4 @@ def test_parameter_counts_leave_heads_out(joint: JointConfig) -> None:
     model = recogniser(joint)
     weights = {n: p.numel() for n, p in model.named_parameters() if ".head." not in n}
     assert model.total_params == sum(weights.values())
-    assert model.encoder_params == sum(n for k, n in weights.items() if k.startswith("encoder."))
+    assert model.encoder_params == sum(n for k, n in weights.items() if k.startswith(("front_end.", "encoder.")))

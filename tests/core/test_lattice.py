@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from codert.lattice import AdditiveLattice, MLPLattice
 from codert.transducer import transducer_loss
 
 from .brute_force import JOINTS, Case, arc_scores, cases, few, gradients, make_case
+from .memory import Kept, Largest
 
 joints = pytest.mark.parametrize("joint", JOINTS)
 
@@ -24,44 +24,6 @@ joints = pytest.mark.parametrize("joint", JOINTS)
 def dense_entropy(case: Case) -> Tensor:
     log_p = case.to(torch.float64).logits().detach().log_softmax(-1)
     return -torch.xlogy(log_p.exp(), log_p.exp()).sum(-1)
-
-
-class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The most values that any tensor made inside holds."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.values = 0
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for made in tree_leaves(out):
-            if isinstance(made, Tensor):
-                # The storage, for a view of a small tensor may look large.
-                held = made.untyped_storage().nbytes() // made.element_size()
-                self.values = max(self.values, held)
-        return out
-
-
-class Kept:
-    """How many values the backward pass finds saved, each storage counted once."""
-
-    def __init__(self) -> None:
-        self.storages: dict[int, int] = {}
-
-    def pack(self, x: Tensor) -> Tensor:
-        self.storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    @property
-    def values(self) -> int:
-        return sum(self.storages.values()) // 4
 
 
 def peak(case: Case) -> tuple[int, int]:
@@ -210,6 +172,54 @@ def test_chunks_change_nothing(joint: str, chunk: int, monkeypatch: pytest.Monke
     assert_close(case.lattice().entropy(), entropy)
 
 
+@few
+@given(cases(), st.sampled_from([0.5, 3.0]), st.integers(0, 6), st.integers(0, 6))
+def test_logits_of_some_frames_match_dense(
+    case: Case, temperature: float, start: int, stop: int
+) -> None:
+    lattice, real = case.lattice(), case.real_cells()
+    assert torch.equal(lattice.real, real)
+    frames = slice(start, stop)
+    mine, expected = lattice.logits(frames), case.logits()[:, frames]
+    assert mine.shape == expected.shape
+    assert_close(mine[real[:, frames]], expected[real[:, frames]])
+    tempered = lattice.tempered(temperature)
+    assert tempered.shape == lattice.shape
+    tempered_logits = tempered.logits(frames)[real[:, frames]]
+    assert_close(tempered_logits, expected[real[:, frames]] / temperature)
+    of_tempered = torch.autograd.grad(tempered.logits(slice(None))[real].sum(), case.leaves)
+    of_dense = torch.autograd.grad(case.logits()[real].sum() / temperature, case.leaves)
+    for one, other in zip(of_tempered, of_dense, strict=True):
+        assert_close(one, other)
+
+
+@joints
+def test_no_gradient_reaches_a_detached_lattice(joint: str) -> None:
+    case = make_case(joint, [4, 3], [3, 2])
+    lattice = case.lattice()
+    detached = lattice.detached()
+    assert type(detached) is type(lattice)
+    assert torch.equal(detached.logits(slice(None)), lattice.logits(slice(None)))
+    assert torch.equal(
+        transducer_loss(detached, case.labels), transducer_loss(lattice, case.labels)
+    )
+    assert not detached.logits(slice(None)).requires_grad
+    assert not detached.tempered(2.0).scores(case.labels).blank.requires_grad
+    assert lattice.logits(slice(None)).requires_grad
+
+
+@joints
+def test_a_gradient_may_reach_the_encoder_only(joint: str) -> None:
+    case = make_case(joint, [4, 3], [3, 2])
+    expected = transducer_loss(case.lattice(), case.labels)
+    loss = transducer_loss(case.lattice().with_encoder_only(), case.labels)
+    assert torch.equal(loss, expected)
+    of_all = torch.autograd.grad(expected.sum(), case.leaves)
+    of_encoder, *others = torch.autograd.grad(loss.sum(), case.leaves, allow_unused=True)
+    assert torch.equal(of_encoder, of_all[0])
+    assert others == [None] * len(others)
+
+
 def test_additive_lattice_never_holds_all_logits() -> None:
     T, U, V = 40, 20, 300
     case = make_case("additive", [T, T - 5], [U, U - 3], V=V).to(torch.float32)
@@ -291,3 +301,32 @@ def test_shapes_that_do_not_fit() -> None:
         )
     with pytest.raises(ValueError, match=r"must be \(B, T, V\)"):
         AdditiveLattice(torch.zeros(1, 3, 5), torch.zeros(2, 2, 5), *lengths)
+
+
+@joints
+def test_products_are_exact_whatever_the_caller_allows(joint: str) -> None:
+    case = make_case(joint, [4, 2], [3, 1]).to(torch.float32)
+    precisions = set()
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(
+            self,
+            func: Callable[..., Any],
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: dict[str, Any] | None = None,
+        ) -> Any:
+            if "mm" in str(func):
+                precisions.add(torch.get_float32_matmul_precision())
+            return func(*args, **(kwargs or {}))
+
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with Watch():  # type: ignore[no-untyped-call]
+            scores = case.lattice().scores(case.labels)
+            if joint == "additive":  # the MLP's backward pass is any linear layer's
+                torch.autograd.grad(scores.blank.sum(), case.leaves)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert precisions == {"highest"}

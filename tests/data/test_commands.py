@@ -125,7 +125,7 @@ def test_another_seed_says_other_things(tmp_path: Path, utterances: Sequence[Utt
 def test_a_finished_corpus_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codert.data.commands.corpus._build", None)
     assert tiny(folder) == folder / "manifest.tsv"
-    with pytest.raises(InputError, match=r"holds commands of other settings \(.*\"hours\": 0.02"):
+    with pytest.raises(InputError, match=r"holds a corpus of other settings \(.*\"hours\": 0.02"):
         tiny(folder, hours=0.03)
 
 

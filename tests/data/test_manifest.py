@@ -1,9 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codert.data.manifest import Utterance, assign_splits, read_manifest, write_manifest
+from codert.data.manifest import (
+    Utterance,
+    assign_splits,
+    joined,
+    read_manifest,
+    write_manifest,
+)
 from codert.errors import InputError
 
 from .conftest import MakeUtterance
@@ -109,6 +116,13 @@ def test_a_missing_or_binary_manifest(tmp_path: Path) -> None:
     (tmp_path / "b.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"b\.tsv: not readable as UTF-8"):
         read_manifest(tmp_path / "b.tsv")
+
+
+def test_manifests_are_joined_where_their_ids_differ(make_utterance: MakeUtterance) -> None:
+    one, other = make_utterance(), make_utterance()
+    assert joined([one, other]) == [one, other]
+    with pytest.raises(InputError, match=r"id 'u0' is both .*u0\.wav and .*u1\.wav; give each"):
+        joined([one, replace(other, id="u0")])
 
 
 def test_named_speakers_move(make_utterance: MakeUtterance) -> None:

@@ -52,7 +52,7 @@ def dense_entropy(logits: Tensor) -> Tensor:
 def dense_cells(recogniser: Recogniser, inputs: Inputs, b: int) -> tuple[Tensor, Tensor, Tensor]:
     """Encoder logits (T', V), decoder logits (U+1, V) and joint logits (T', U+1, V)."""
     features, frame_lengths, labels, label_lengths = inputs
-    encoded = recogniser.encoder(features, frame_lengths)
+    encoded = recogniser.encode(features, frame_lengths)
     predicted = recogniser.decoder(labels)
     t, u = int(encoded.lengths[b]), int(label_lengths[b]) + 1
     joint = recogniser.joint.logits(

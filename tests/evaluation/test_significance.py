@@ -1,14 +1,25 @@
 import itertools
+import re
+import shutil
+import subprocess
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import kaldialign
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codert.errors import InputError
-from codert.evaluation.significance import bootstrap_interval, compare
+from codert.evaluation.significance import (
+    bootstrap_interval,
+    compare,
+    compare_over_seeds,
+    mapsswe,
+)
 
 COUNT = st.integers(0, 9)
 # Reference errors, system errors and words of each utterance; some are said, some are wrong.
@@ -124,3 +135,140 @@ def test_nothing_to_compare_is_refused() -> None:
         compare([0, 0], [1, 0])
     with pytest.raises(InputError, match="same utterances"):
         compare([1, 0], [1])
+
+
+def trained(
+    generator: np.random.Generator, seeds: int, speakers: int, shift: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+    """Errors of two systems whose rates vary with the speaker and, each for itself, the seed."""
+    by_speaker = generator.normal(0, 0.5, (1, speakers)).repeat(4, axis=1)
+    rates = [
+        8 * np.exp(mean + generator.normal(0, 0.15, (seeds, 1)) + by_speaker)
+        for mean in (0.0, shift)
+    ]
+    reference, system = (generator.poisson(rate) for rate in rates)
+    return reference, system, [str(i) for i in range(speakers) for _ in range(4)]
+
+
+def test_over_seeds_agrees_with_all_possible_drawings() -> None:
+    # Two seeds, three speakers of whom one said two utterances.
+    reference, system = (
+        np.array([[4, 2, 3, 5], [6, 1, 4, 4]]),
+        np.array([[3, 3, 2, 4], [4, 2, 5, 1]]),
+    )
+    speakers = ["a", "b", "b", "c"]
+    said_by = {"a": [0], "b": [1, 2], "c": [3]}
+    avoided = []
+    for seed, *drawn in itertools.product(range(2), "abc", "abc"):  # one fewer of each
+        before, after = (
+            sum(int(errors[seed, i]) for name in drawn for i in said_by[name])
+            for errors in (reference, system)
+        )
+        avoided.append(100 * (before - after) / before)
+    found = compare_over_seeds(reference, system, speakers, samples=200_000)
+    assert found.werr == pytest.approx(100 * (29 - 24) / 29)
+    ends = np.percentile(avoided, [2.5, 97.5], method="inverted_cdf")
+    assert [found.low, found.high] == pytest.approx(ends, abs=0.1)
+    rarer = min(np.mean(np.array(avoided) <= 0), np.mean(np.array(avoided) >= 0))
+    assert found.p == pytest.approx(min(1, 2 * rarer), abs=0.01)
+
+
+def test_over_seeds_covers_seeds_and_speakers() -> None:
+    generator = np.random.default_rng(0)
+    truth = 100 * (1 - np.exp(-0.1))
+    both, speakers_alone = [], []
+    for _ in range(300):
+        reference, system, speakers = trained(generator, 8, 20, shift=-0.1)
+        found = compare_over_seeds(reference, system, speakers, samples=500)
+        both.append(found.low <= truth <= found.high)
+        one = compare_over_seeds(reference.sum(0)[None], system.sum(0)[None], speakers, samples=500)
+        speakers_alone.append(one.low <= truth <= one.high)
+    assert 0.88 < np.mean(both) <= 0.99
+    assert np.mean(speakers_alone) < 0.7
+
+
+def test_p_over_seeds_is_seldom_small_where_nothing_differs() -> None:
+    generator = np.random.default_rng(1)
+    below = [
+        compare_over_seeds(*trained(generator, 8, 20, shift=0.0), samples=500).p < 0.1
+        for _ in range(300)
+    ]
+    assert 0.04 < np.mean(below) < 0.18
+
+
+def test_over_one_seed_and_with_a_speaker_each_it_is_the_plain_comparison() -> None:
+    reference, system, _ = made_up(200, 0.3, 0.25)
+    plain = compare(reference, system)
+    found = compare_over_seeds([reference], [system], [str(i) for i in range(200)])
+    assert found.werr == plain.werr
+    assert [found.low, found.high] == pytest.approx([plain.low, plain.high], abs=0.6)
+    assert found.p == pytest.approx(plain.p, abs=0.02)
+
+
+def test_over_seeds_the_same_draw_is_for_both() -> None:
+    reference, _, speakers = trained(np.random.default_rng(2), 3, 5, shift=0.0)
+    found = compare_over_seeds(reference, reference, speakers)
+    assert (found.werr, found.low, found.high, found.p) == (0, 0, 0, 1)
+    half = compare_over_seeds(2 * reference, reference, speakers)
+    assert (half.werr, half.low, half.high) == (50, 50, 50)
+
+
+def test_over_seeds_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="give both for the same ones"):
+        compare_over_seeds([[1, 2]], [[1, 2]], ["a"])
+    with pytest.raises(InputError, match="makes no errors"):
+        compare_over_seeds([[0, 0]], [[1, 2]], ["a", "b"])
+
+
+def test_mapsswe_agrees_with_a_calculation_by_hand() -> None:
+    # Differences 2, 0, 1, -1: mean 1/2, variance 5/3, so W = 1/2 * sqrt(4 * 3/5) = sqrt(3/5).
+    assert mapsswe([3, 1, 2, 0], [1, 1, 1, 1]) == pytest.approx(0.438578)
+    assert mapsswe([1, 1, 1, 1], [3, 1, 2, 0]) == pytest.approx(0.438578)
+    # Where both are right there is no segment.
+    assert mapsswe([3, 1, 2, 0, 0, 0], [1, 1, 1, 1, 0, 0]) == pytest.approx(0.438578)
+
+
+def test_mapsswe_of_what_does_not_differ() -> None:
+    assert mapsswe([1, 2, 3], [1, 2, 3]) == 1
+    assert mapsswe([0, 0], [0, 0]) == 1
+    assert mapsswe([1, 0], [0, 0]) == 1  # one segment has no spread
+
+
+@pytest.mark.skipif(not shutil.which("sctk"), reason="NIST's scoring toolkit, Debian's sctk")
+@pytest.mark.parametrize(("seed", "rates"), [(1, (0.4, 0.25)), (2, (0.5, 0.4)), (4, (0.3, 0.2))])
+def test_mapsswe_agrees_with_sc_stats(
+    seed: int, rates: tuple[float, float], tmp_path: Path
+) -> None:
+    # Only the middle one of three words is ever wrong, so that their segments are utterances too.
+    wrong = np.random.default_rng(seed).random((80, 2)) < rates
+
+    def write(name: str, wrong: Iterable[bool]) -> None:
+        middles = ["wrong" if each else "right" for each in wrong]
+        lines = [f"begin{i} {word} end{i} (s{i % 4}-{i:03d})\n" for i, word in enumerate(middles)]
+        (tmp_path / name).write_text("".join(lines))
+
+    def nist(*words: str, given: str = "") -> str:
+        done = subprocess.run(
+            ["sctk", *words], input=given, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    write("ref", [False] * 80)
+    aligned = ""
+    for system in (0, 1):
+        name = f"system{system}"
+        write(name, wrong[:, system])
+        trn = ("-r", "ref", "trn", "-h", name, "trn", name, "-i", "spu_id")
+        aligned += nist("sclite", *trn, "-o", "sgml", "stdout")
+    nist("sc_stats", "-p", "-t", "mapsswe", "-u", "-n", "found", given=aligned)
+    report = (tmp_path / "found.stats.unified").read_text()
+    theirs = re.search(r"MP .* system0 .* (\d\.\d{3}) ", report)
+    assert theirs, report
+    # They take it from a table.
+    assert mapsswe(*wrong.T) == pytest.approx(float(theirs[1]), abs=0.01)
+
+
+def test_mapsswe_is_uniform_where_nothing_differs() -> None:
+    generator = np.random.default_rng(4)
+    below = [mapsswe(*generator.binomial(8, 0.2, (2, 80))) < 0.1 for _ in range(500)]
+    assert 0.06 < np.mean(below) < 0.14

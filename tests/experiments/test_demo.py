@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from codert.errors import InputError
-from codert.experiments.demo import SYSTEMS, Demo, recipes_folder
-from codert.experiments.jobs import Job, run_jobs
+from codert.experiments.demo import SYSTEMS, Demo
+from codert.experiments.recipes import recipes_folder
 
 from ..tiny import RECIPES
 
@@ -50,9 +50,8 @@ def test_a_corpus_without_a_test_split_is_refused_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_training_that_fails_names_its_log(tmp_path: Path) -> None:
-    recipe = tmp_path / "bad.yaml"
-    recipe.write_text("recognisers: {}\nmodels: {}\n")
-    job = Job(recipe, ("--data", "nowhere.tsv"), tmp_path / "out")
-    with pytest.raises(InputError, match=r"none of them learns.*log\.txt"):
-        run_jobs([job])
+def test_a_training_that_fails_names_its_log(corpus: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "bad.yaml"
+    settings.write_text("models: {}\n")
+    with pytest.raises(InputError, match=r"recognisers\.student\.model is 'small'.*log\.txt"):
+        Demo(RECIPES, corpus, tmp_path / "out", tmp_path, settings).run()

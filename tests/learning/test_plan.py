@@ -2,14 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from codert.config import merged
+from codert.config import build, merged, plain
 from codert.errors import InputError
-from codert.learning.plan import read_plan
+from codert.learning.edges import EncoderLogitEdge, LatticeEdge
+from codert.learning.plan import Plan, read_plan
 from codert.learning.schedule import EdgeSchedule, RateSchedule
 
 from ..tiny import RECIPES, tiny_plan
 
-MLP = {"joint": {"kind": "mlp", "width": 8}}
+MATCHES = ("encoder_logits", "lattice")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -24,6 +25,17 @@ recognisers: {teacher: {model: MODEL}, student: {model: a}}
 """
 
 
+def edge(keys: str, ends: str = "from: teacher, to: student", model: str = "a") -> str:
+    """A plan of two, one of whom teaches the other."""
+    return TWO.replace("MODEL", model) + f"edges: [{{{ends}, {keys}}}]"
+
+
+def assert_refused(path: Path, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint) as error:
+        read_plan(path)
+    assert str(path) in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -32,38 +44,117 @@ recognisers: {teacher: {model: MODEL}, student: {model: a}}
         ("recognisers: {s: {model: big}}\nmodels: {small: {}}", "recognisers.s.model is 'big'"),
         ("recognisers: {s: {}}\nmodels: {}", "either model: NAME or frozen: RUN"),
         ("recognisers: {t: {frozen: x}}\nmodels: {}", "none of them learns"),
-        (TWO.replace("MODEL", "a") + "edges: [{from: tutor, to: student}]", r"edges\[0\].from"),
-        (TWO.replace("MODEL", "a") + "edges: [{from: student, to: student}]", "two recognisers"),
-        (TWO.replace("MODEL", "b") + "edges: [{from: teacher, to: student}]", "same subsampling"),
         (TWO.replace("MODEL", "c") + "share: [decoder]", "must be equal"),
-        (
-            "models: {a: {}}\nrecognisers: {t: {frozen: x}, s: {model: a}}\n"
-            "edges: [{from: s, to: t}]",
-            "is frozen and cannot learn",
-        ),
-        (
-            "models: {a: {}}\nrecognisers: {t: {frozen: x}, s: {model: a}}\n"
-            "edges: [{from: t, to: s, gradient: both}]",
-            "gradient is 'both'",
-        ),
         ("models: {a: {}}\nrecognisers: {s: {model: a}}\nshare: [decoder]", "only 's' learns"),
-        (
-            "models: {a: {joint: {kind: mlp, head_weight: 0.0}}}\n"
-            "recognisers: {t: {model: a}, s: {model: a}}\nedges: [{from: t, to: s}]",
-            "a head that no loss trains",
-        ),
         ("models: {a: {}}\nrecognisers: {s: {model: a}}\ntraining: {epochs: 0}", "at least 1"),
         (
             "models: {a: {}}\nrecognisers: {s: {model: a}}\ntraining: {rate: {peek: 1}}",
             "did you mean 'peak'",
         ),
+        (edge("gauge: centred"), r"edges\[0\].match is None; write encoder_logits or lattice"),
+        (edge("match: latice"), r"match is 'latice'; write encoder_logits or lattice"),
+        (edge("match: [lattice]"), r"match is \['lattice'\]; write encoder_logits or lattice"),
+        (
+            edge("match: lattice, gauge: centred"),
+            r"edges\[0\].gauge is not a known key; known here: from, to, .* match, cells",
+        ),
+        (
+            edge("match: encoder_logits, cells: teacher"),
+            r"edges\[0\].cells is not a known key; known here: from, to, .* match, gauge",
+        ),
+        (
+            edge("match: lattice, cells: likely"),
+            r"edges\[0\].cells is 'likely'; write 'uniform' or 'teacher' or 'student'",
+        ),
+        (edge("match: encoder_logits, gauge: mean"), "write 'as_trained' or 'centred'"),
     ],
 )
 def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: str) -> None:
-    path = write(tmp_path, text)
-    with pytest.raises(InputError, match=complaint) as error:
-        read_plan(path)
-    assert str(path) in str(error.value)
+    assert_refused(write(tmp_path, text), complaint)
+
+
+FROZEN = "models: {a: {}}\nrecognisers: {teacher: {frozen: x}, student: {model: a}}\n"
+
+
+@pytest.mark.parametrize("match", MATCHES)
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (edge("MATCH", "from: tutor, to: student"), r"edges\[0\].from is 'tutor'; known under"),
+        (edge("MATCH", "from: teacher, to: pupil"), r"edges\[0\].to is 'pupil'; known under"),
+        (edge("MATCH", "to: student"), r"edges\[0\].from is missing; add it"),
+        (edge("MATCH", "teacher: teacher, to: student"), "teacher is not a known key"),
+        (edge("MATCH", "from: student, to: student"), r"edges\[0\]: .* name two recognisers"),
+        (edge("MATCH", model="b"), r"edges\[0\]: .* same subsampling"),
+        (edge("MATCH, temprature: 2"), "did you mean 'temperature'"),
+        (edge("MATCH, temperature: 0"), r"edges\[0\]: temperature is above 0"),
+        (edge("MATCH, weight: -1"), r"edges\[0\]: .* weight at least 0"),
+        (edge("MATCH, weight: much"), r"edges\[0\].weight is 'much'; write a number"),
+        (edge("MATCH, divergence: kld"), "write 'kl' or 'reverse_kl' or 'jensen_shannon' or 'l2'"),
+        (edge("MATCH, gradient: teacher"), "write 'student' or 'both'"),
+        (edge("MATCH, schedule: {begin: 1}"), r"edges\[0\].schedule.begin is not a known key"),
+        (FROZEN + "edges: [{from: student, to: teacher, MATCH}]", "is frozen and cannot learn"),
+        (
+            FROZEN + "edges: [{from: teacher, to: student, gradient: both, MATCH}]",
+            "gradient is 'both', but 'teacher' is frozen; write student",
+        ),
+    ],
+)
+def test_mistakes_of_every_edge_name_file_key_and_mend(
+    tmp_path: Path, text: str, match: str, complaint: str
+) -> None:
+    assert_refused(write(tmp_path, text.replace("MATCH", f"match: {match}")), complaint)
+
+
+@pytest.mark.parametrize("untrained", ["teacher", "student"])
+def test_heads_that_no_loss_trains_are_not_matched_but_a_lattice_is(
+    tmp_path: Path, untrained: str
+) -> None:
+    joint = "{joint: {kind: mlp, head_weight: %s}}"
+    text = f"models: {{a: {joint % 0.3}, b: {joint % 0.0}}}\n"
+    models = {"teacher": "a", "student": "a", untrained: "b"}
+    text += f"recognisers: {{teacher: {{model: {models['teacher']}}}, "
+    text += f"student: {{model: {models['student']}}}}}\n"
+    text += "edges: [{from: teacher, to: student, match: MATCH}]"
+    assert_refused(
+        write(tmp_path, text.replace("MATCH", "encoder_logits")),
+        rf"edges\[0\]: the encoder logits of '{untrained}' come from a head that no loss trains",
+    )
+    plan = read_plan(write(tmp_path, text.replace("MATCH", "lattice")))
+    assert [type(edge) for edge in plan.edges] == [LatticeEdge]
+
+
+def test_what_an_edge_matches_says_which_keys_it_has(tmp_path: Path) -> None:
+    ends = "from: teacher, to: student"
+    text = (
+        TWO.replace("MODEL", "a")
+        + f"""
+edges:
+  - {{{ends}, match: lattice}}
+  - {{{ends}, match: lattice, cells: uniform, weight: 2, temperature: 4, divergence: l2,
+     gradient: both, schedule: {{ramp: 0.5}}}}
+  - {{{ends}, match: encoder_logits}}
+  - {{{ends}, match: encoder_logits, gauge: centred, weight: 0}}
+"""
+    )
+    plan = read_plan(write(tmp_path, text))
+    assert plan.edges == (
+        LatticeEdge("teacher", "student", cells="teacher"),
+        LatticeEdge(
+            "teacher",
+            "student",
+            weight=2.0,
+            schedule=EdgeSchedule(ramp=0.5),
+            gradient="both",
+            divergence="l2",
+            temperature=4.0,
+            cells="uniform",
+        ),
+        EncoderLogitEdge("teacher", "student"),
+        EncoderLogitEdge("teacher", "student", weight=0.0, gauge="centred"),
+    )
+    assert [edge.match for edge in plan.edges] == ["lattice"] * 2 + ["encoder_logits"] * 2
+    assert build(Plan, plain(plan), "f") == plan
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from codert.config import plain
 from codert.data.dataset import Batch
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.plan import Plan
-from codert.learning.run import Outcome, train
+from codert.learning.run import Outcome, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
 from ..tiny import RECIPES, tiny_plan
@@ -43,6 +43,23 @@ def assert_bit_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> 
         assert torch.equal(a[name], b[name]), name
 
 
+def edge(match: str, **keys: object) -> dict[str, object]:
+    return {"from": "teacher", "to": "student", "match": match, **keys}
+
+
+matches = pytest.mark.parametrize("match", ["encoder_logits", "lattice"])
+
+
+def curves(outcome: Outcome) -> Path:
+    return outcome.recognisers["student"].parent / CURVES
+
+
+def taught_by(outcome: Outcome, match: str) -> list[float]:
+    """What an edge cost the student as the run went."""
+    lines = [json.loads(line) for line in curves(outcome).read_text().splitlines()]
+    return [line[f"{match}/student"] for line in lines if f"{match}/student" in line]
+
+
 @pytest.fixture(scope="session")
 def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("teacher")
@@ -64,16 +81,20 @@ def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Pat
     assert lines[-1]["progress"] == 1
 
 
-def test_an_edge_of_weight_0_leaves_the_student_as_it_is_alone(run: Any, settings: Path) -> None:
-    plan = plain(tiny_plan("tandem", settings))
-    plan["edges"][0]["weight"] = 0.0
-    tandem = run(tiny_plan("tandem", settings, edges=plan["edges"]), "tandem")
+@matches
+def test_an_edge_of_weight_0_leaves_the_student_as_it_is_alone(
+    match: str, run: Any, settings: Path
+) -> None:
+    tandem = run(tiny_plan("tandem", settings, edges=[edge(match, weight=0)]), "tandem")
     alone = run(tiny_plan("alone", settings), "alone")
     assert_bit_equal(weights(tandem.recognisers["student"]), weights(alone.recognisers["student"]))
 
 
-def test_an_edge_changes_the_student_and_not_the_teacher(run: Any, settings: Path) -> None:
-    tandem = run(tiny_plan("tandem", settings), "tandem")
+@matches
+def test_an_edge_changes_the_student_and_not_the_teacher(
+    match: str, run: Any, settings: Path
+) -> None:
+    tandem = run(tiny_plan("tandem", settings, edges=[edge(match)]), "tandem")
     alone = run(tiny_plan("alone", settings), "alone")
     teacher = run(tiny_plan("teacher", settings), "teacher")
     assert_bit_equal(
@@ -81,6 +102,55 @@ def test_an_edge_changes_the_student_and_not_the_teacher(run: Any, settings: Pat
     )
     taught, untaught = (weights(r.recognisers["student"]) for r in (tandem, alone))
     assert any(not torch.equal(taught[name], untaught[name]) for name in taught)
+
+
+@matches
+def test_an_edge_to_both_changes_the_teacher_too(match: str, run: Any, settings: Path) -> None:
+    both = [edge(match, gradient="both")]
+    tandem = run(tiny_plan("tandem", settings, edges=both), "tandem")
+    teacher = run(tiny_plan("teacher", settings), "teacher")
+    taught, untaught = (weights(r.recognisers["teacher"]) for r in (tandem, teacher))
+    assert any(not torch.equal(taught[name], untaught[name]) for name in taught)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "keys"),
+    [
+        ("static", {}),
+        ("static", {"divergence": "jensen_shannon", "temperature": 2, "cells": "uniform"}),
+        ("tandem-shared", {}),
+        ("tandem-shared", {"gradient": "both", "divergence": "reverse_kl", "cells": "student"}),
+    ],
+)
+def test_a_lattice_edge_trains(
+    recipe: str, keys: dict[str, object], run: Any, settings: Path, teacher: Path
+) -> None:
+    over: dict[str, object] = {"edges": [edge("lattice", **keys)], "training": {"epochs": 4}}
+    if recipe == "static":
+        over["recognisers"] = {"teacher": {"frozen": str(teacher)}}
+    before = weights(teacher)
+    taught = taught_by(run(tiny_plan(recipe, settings, **over)), "lattice")
+    assert all(math.isfinite(loss) and loss > 0 for loss in taught)
+    assert taught[-1] < taught[0]
+    assert_bit_equal(before, weights(teacher))
+
+
+@pytest.mark.parametrize("divergence", ["kl", "l2"])
+def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
+    divergence: str, run: Any, settings: Path
+) -> None:
+    mlp = {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}
+    edges = [edge("lattice", divergence=divergence)]
+    plan = tiny_plan("tandem", settings, models={"large": mlp}, edges=edges)
+    outcome = run(plan)
+    assert all(loss > 0 for loss in taught_by(outcome, "lattice"))
+    assert "heads/" not in curves(outcome).read_text()
+
+    # Once it is frozen its lattice may teach, and its encoder logits still may not.
+    frozen = {"recognisers": {"teacher": {"frozen": str(outcome.recognisers["teacher"])}}}
+    assert taught_by(run(tiny_plan("static", settings, edges=edges, **frozen), "2"), "lattice")
+    with pytest.raises(InputError, match=r"edges\[0\]: .* a head that no loss trains"):
+        run(tiny_plan("static", settings, **frozen), "3")
 
 
 def test_a_shared_decoder_is_one_decoder(run: Any, settings: Path) -> None:
@@ -203,6 +273,42 @@ def test_a_folder_is_not_overwritten_by_another_run(run: Any, settings: Path) ->
         run(tiny_plan("alone", settings))
     with pytest.raises(InputError, match="begun with other settings"):
         run(tiny_plan("alone", settings, training={"seed": 5}), resume=True)
+
+
+def test_a_run_goes_on_where_its_teacher_was_moved(
+    run: Any, settings: Path, teacher: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / teacher.parent.name / teacher.name
+    shutil.copytree(teacher, moved)
+    for folder in (teacher, moved):
+        over = {"recognisers": {"teacher": {"frozen": str(folder)}}, "training": {"epochs": 1}}
+        run(tiny_plan("static", settings, **over), resume=folder == moved)
+    over["recognisers"]["teacher"]["frozen"] = str(moved.with_name("other"))  # type: ignore[index]
+    with pytest.raises(InputError, match="begun with other settings"):
+        run(tiny_plan("static", settings, **over), resume=True)
+
+
+def test_a_run_is_finished_when_its_last_file_is_there(
+    run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan("alone", settings)
+
+    def killed(self: Trainer) -> None:
+        (self.folder / CURVES).write_text('{"update": 0}\n')
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, "1")
+    folder = run(plan, "2").recognisers["student"].parent
+    assert not is_finished(folder.with_name("1"), plan)
+    assert is_finished(folder, plan)
+    # Killed before its first checkpoint, it may begin anew, with other settings too.
+    again = run(tiny_plan("alone", settings, training={"epochs": 1}), "1").recognisers["student"]
+    assert '"update": 0' not in (again.parent / CURVES).read_text()
+    with pytest.raises(InputError, match="begun with other settings"):
+        is_finished(folder, tiny_plan("alone", settings, training={"epochs": 1}))
 
 
 def test_a_teacher_of_other_wordpieces_is_refused(run: Any, settings: Path, teacher: Path) -> None:

@@ -14,7 +14,8 @@ from codert.data.audio import AudioError, read_audio
 from codert.data.augmentation import Noise, SpecAugment
 from codert.data.feature_cache import FeatureCache, even_sample, spoken_faster
 from codert.data.features import Fbank, FeatureConfig, Features, mean_and_deviation
-from codert.data.manifest import Utterance
+from codert.data.folds import Fold, assign_fold
+from codert.data.manifest import Utterance, assign_splits, joined
 from codert.data.text import normalise
 from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
@@ -30,6 +31,7 @@ class DataConfig:
     Args:
         dev_speakers: speakers that move to the split `dev`.
         test_speakers: speakers that move to the split `test`.
+        fold: splits by a rule, in place of the manifest's and of the speakers named above.
         max_seconds: longer utterances are skipped.
         speeds: factors of which one is drawn for each utterance and epoch of a training.
         noise: noise on the samples of a training; features are then computed on the fly.
@@ -40,6 +42,7 @@ class DataConfig:
 
     dev_speakers: tuple[str, ...] = ()
     test_speakers: tuple[str, ...] = ()
+    fold: Fold | None = None
     max_seconds: float = 30.0
     speeds: tuple[float, ...] = (1.0,)
     noise: Noise | None = None
@@ -53,6 +56,18 @@ class DataConfig:
             raise ValueError("speeds must be one factor or more, each above 0")
         if self.max_seconds <= 0 or self.batch_seconds <= 0:
             raise ValueError("max_seconds and batch_seconds must be above 0")
+
+    def split(self, utterances: Iterable[Utterance]) -> list[Utterance]:
+        """The utterances of all manifests, each in the split that this says.
+
+        Raises:
+            InputError: two have the same id, a speaker is unknown or named twice, or the
+                speakers are too few to fold.
+        """
+        utterances = joined(utterances)
+        if self.fold is not None:
+            return assign_fold(utterances, self.fold)
+        return assign_splits(utterances, self.dev_speakers, self.test_speakers)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,27 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def hold(path: Path) -> IO[str] | None:
+    """Take `path` as a lock without waiting; None where another process has it.
+
+    The lock lasts until the file is closed here and in every process that inherited it.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
 def unwritable(folder: Path, error: OSError) -> InputError:
     """The error for a folder that cannot be written to."""
     reason = error.strerror or str(error)

@@ -163,6 +163,23 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
             file.write(("\t".join(fields) + "\n").encode())
 
 
+def joined(utterances: Iterable[Utterance]) -> list[Utterance]:
+    """The utterances of several manifests as one corpus.
+
+    Raises:
+        InputError: two of them have the same id.
+    """
+    first: dict[str, Utterance] = {}
+    for each in utterances:
+        other = first.setdefault(each.id, each)
+        if other is not each:
+            raise InputError(
+                f"id {each.id!r} is both {other.audio} and {each.audio}; give each utterance an "
+                "id of its own, or leave out a manifest that is part of another"
+            )
+    return list(first.values())
+
+
 def assign_splits(
     utterances: Iterable[Utterance], dev_speakers: Iterable[str], test_speakers: Iterable[str]
 ) -> list[Utterance]:

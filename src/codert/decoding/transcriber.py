@@ -50,5 +50,5 @@ class Transcriber:
             AudioError: it cannot be read, or holds no speech to speak of.
         """
         features = torch.from_numpy(Fbank(self.features)(read_audio(audio, self.features.rate)))
-        encoded = self.recogniser.encoder(features[None], torch.tensor([len(features)]))
+        encoded = self.recogniser.encode(features[None], torch.tensor([len(features)]))
         return normalise(self.wordpieces.decode(greedy(self.recogniser, encoded)[0]))

@@ -29,7 +29,8 @@ def reverse_kl(teacher: Tensor, student: Tensor) -> Tensor:
 def jensen_shannon(teacher: Tensor, student: Tensor) -> Tensor:
     """The mean KL of both to their mixture, in nats; at most log 2."""
     log_teacher, log_student = teacher.log_softmax(-1), student.log_softmax(-1)
-    log_mixture = torch.logaddexp(log_teacher, log_student) - math.log(2)
+    lowest = torch.finfo(log_teacher.dtype).min  # of two of -inf the derivative would be nan
+    log_mixture = torch.logaddexp(log_teacher.clamp_min(lowest), log_student) - math.log(2)
     return 0.5 * (
         _expected(log_teacher, log_teacher - log_mixture)
         + _expected(log_student, log_student - log_mixture)
@@ -46,7 +47,8 @@ def l2(teacher: Tensor, student: Tensor) -> Tensor:
 
 
 def _expected(log_p: Tensor, value: Tensor) -> Tensor:
-    return (log_p.exp() * value).sum(-1)
+    """What is impossible counts for nothing, whatever its value."""
+    return (log_p.exp() * value.masked_fill(log_p == -torch.inf, 0)).sum(-1)
 
 
 DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(

@@ -4,11 +4,11 @@ Source: Swaminathan et al., "CoDERT" (2021), arXiv 2106.07734, abstract. The div
 temperature and its weight are choices of codert.
 """
 
-import torch
 from torch import Tensor
 
 from codert.distillation.divergences import DIVERGENCES, Divergence
 from codert.lattice import full_precision, inside
+from codert.lattice.cells import exact
 
 
 def encoder_logit_loss(
@@ -42,6 +42,6 @@ def encoder_logit_loss(
     # Selected before any arithmetic: a nan in the padding would reach the gradient.
     frames = inside(frame_lengths.to(student.device), student.shape[1])
     teacher, student = full_precision(teacher[frames]), full_precision(student[frames])
-    with torch.autocast(student.device.type, enabled=False):
+    with exact(student.device):
         per_frame = DIVERGENCES[divergence](teacher / temperature, student / temperature)
     return per_frame.sum() / max(1, len(per_frame)) * temperature**2

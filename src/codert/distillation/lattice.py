@@ -65,8 +65,7 @@ def _divergences(teacher: Lattice, student: Lattice, divergence: Divergence) -> 
             return relative_entropy(teacher, student)
         if divergence == "reverse_kl":
             return relative_entropy(student, teacher)
-    B, T, U1, _ = student.shape
-    step = chunk_of_frames(student)
+    step = min(chunk_of_frames(teacher), chunk_of_frames(student))
 
     def some(start: int) -> Tensor:
         frames = slice(start, start + step)
@@ -74,6 +73,6 @@ def _divergences(teacher: Lattice, student: Lattice, divergence: Divergence) -> 
 
     chunks = [
         checkpoint(some, start, use_reentrant=False, preserve_rng_state=False)
-        for start in range(0, T, step)
+        for start in range(0, max(1, student.shape[1]), step)
     ]
-    return torch.cat(chunks, 1) if chunks else torch.zeros(B, T, U1)
+    return torch.cat(chunks, 1)

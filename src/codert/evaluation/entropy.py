@@ -126,7 +126,7 @@ def entropies(
     Raises:
         ValueError: labels that do not fit the recogniser.
     """
-    encoded = recogniser.encoder(features, frame_lengths)
+    encoded = recogniser.encode(features, frame_lengths)
     predicted = recogniser.decoder(labels)
     lattice = recogniser.lattice(encoded, predicted, label_lengths)
     moved = 0 if decoder_mean is None else decoder_mean

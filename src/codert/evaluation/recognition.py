@@ -27,7 +27,7 @@ def recognise(
     result = Recognition([], [])
     for batch in dataset.batches(0):
         on_device = batch.to(device)
-        encoded = recogniser.encoder(on_device.features, on_device.frame_lengths)
+        encoded = recogniser.encode(on_device.features, on_device.frame_lengths)
         decoded = (greedy(recogniser, encoded), ctc_greedy(encoded))
         for scores, hypotheses in zip(result, decoded, strict=True):
             for name, labels in zip(batch.ids, hypotheses, strict=True):

@@ -103,12 +103,15 @@ def cells(result: Result) -> tuple[str, ...]:
 
 def table(results: Sequence[Result]) -> str:
     """The results in columns, one line each below the headings."""
-    rows = [HEADINGS, *map(cells, results)]
+    return columns([HEADINGS, *map(cells, results)], names=2)
+
+
+def columns(rows: Sequence[Sequence[str]], names: int) -> str:
+    """Rows as text, the first so many columns to the left and figures to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            # Names to the left, figures to the right.
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i < names else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

@@ -8,7 +8,7 @@ import torch
 
 from codert.config import build, read_yaml
 from codert.data.dataset import DataConfig, Dataset, Skipped
-from codert.data.manifest import Utterance, assign_splits, read_manifest
+from codert.data.manifest import Utterance, read_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise
@@ -62,21 +62,28 @@ def score_system(
     )
 
 
-def utterances_of(manifests: Sequence[Path], split: str, settings: Path | None) -> list[Utterance]:
+def held_out_by(settings: Path | None) -> DataConfig:
+    """The `data` section of a YAML file; without a file, what the manifests mark is held out.
+
+    Raises:
+        InputError: the file or the section is wrong.
+    """
+    named = read_yaml(settings).get("data", {}) if settings else {}
+    return build(DataConfig, named, str(settings), "data")
+
+
+def utterances_of(manifests: Sequence[Path], split: str, held_out: DataConfig) -> list[Utterance]:
     """The utterances of a split of several manifests.
 
     Args:
         manifests: joined.
-        split: as the manifests mark it, or as `settings` does.
-        settings: a YAML file whose `data` section may name dev and test speakers.
+        split: as the manifests mark it, or as `held_out` does.
+        held_out: may name dev and test speakers, or a fold.
 
     Raises:
-        InputError: a manifest or the settings are wrong, or the split is empty.
+        InputError: a manifest or a speaker is wrong, or the split is empty.
     """
-    named = read_yaml(settings).get("data", {}) if settings else {}
-    held_out = build(DataConfig, named, str(settings), "data")
-    everything = [u for manifest in manifests for u in read_manifest(manifest)]
-    everything = assign_splits(everything, held_out.dev_speakers, held_out.test_speakers)
+    everything = held_out.split(u for manifest in manifests for u in read_manifest(manifest))
     chosen = [u for u in everything if u.split == split]
     if not chosen:
         known = ", ".join(sorted({u.split for u in everything}))

@@ -11,10 +11,11 @@ from codert.config import assignments
 from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
-from codert.evaluation.systems import System, score_system, utterances_of
+from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
 from codert.experiments.demo_report import report_of
-from codert.experiments.jobs import Job, run_jobs
+from codert.experiments.jobs import run_jobs
 from codert.experiments.report import write_report
+from codert.experiments.training import Training
 from codert.learning.machine import machine
 from codert.learning.plan import read_plan
 from codert.models.folder import write_text
@@ -64,8 +65,10 @@ class Demo:
             InputError: bad data, or a training that failed.
         """
         # Looked at before anything is trained: an empty test split would waste it all.
-        test = utterances_of([self.manifest], "test", self._settings_file())
-        run_jobs([self._job(plan) for plan in _ORDER], _AT_ONCE)
+        test = utterances_of([self.manifest], "test", held_out_by(self._settings_file()))
+        outcome = run_jobs([self._training(plan) for plan in _ORDER], _AT_ONCE)
+        if outcome.failed:
+            raise InputError("; ".join(f"{plan}: {why}" for plan, why in outcome.failed.items()))
         systems = self._score(test)
         rows = results(list(systems.values()), systems["alone"])
         write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
@@ -82,15 +85,21 @@ class Demo:
     def _settings_file(self) -> Path:
         return self.settings or self.recipes / "settings" / "commands.yaml"
 
-    def _job(self, plan: str) -> Job:
-        arguments = ["--data", str(self.manifest), "--cache", str(self.cache)]
-        arguments += ["--settings", str(self._settings_file())]
-        for value in self.over:
-            arguments += ["--set", value]
+    def _training(self, plan: str) -> Training:
+        over = list(self.over)
         if plan == "static":
             teacher = self.out / "teacher" / SYSTEMS["teacher"]
-            arguments += ["--set", f"recognisers.teacher.frozen={teacher}"]
-        return Job(self._recipe(plan), tuple(arguments), self.out, _AFTER.get(plan, ()))
+            over.append(f"recognisers.teacher.frozen={teacher}")
+        return Training(
+            name=plan,
+            folder=self.out / plan,
+            after=_AFTER.get(plan, ()),
+            recipe=self._recipe(plan),
+            data=(self.manifest,),
+            cache=self.cache,
+            settings=self._settings_file(),
+            over=tuple(over),
+        )
 
     def _score(self, test: Sequence[Utterance]) -> dict[str, System]:
         # Processes, not threads: greedy decoding is Python between small products.
@@ -104,16 +113,3 @@ class Demo:
 
 def _score(folder: Path, test: Sequence[Utterance], cache: Path) -> System:
     return score_system(folder, test, cache, machine("cpu", threads=1))
-
-
-def recipes_folder() -> Path:
-    """The recipes: beside the package where it is installed, else at the top of the repository.
-
-    Raises:
-        InputError: they are in neither place.
-    """
-    package = Path(__file__).parents[1]
-    for folder in (package / "recipes", package.parents[1] / "recipes"):
-        if folder.is_dir():
-            return folder
-    raise InputError(f"no recipes beside {package}; install codert again")

@@ -1,126 +1,216 @@
-"""Several trainings side by side, each a process of its own, under progress bars."""
+"""Several processes side by side, under progress bars; each works on the folder of a run."""
 
-import json
+import math
+import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from codert.errors import InputError
-from codert.learning.trainer import CHECKPOINT, CURVES
+from codert.data.files import hold
 
-_LOG = "log.txt"
+_LOG, _LOCK = "log.txt", ".lock"
+_BEGUN = "\n$ python -m "
+_POLL = 0.5  # seconds
+
+Process = subprocess.Popen[bytes]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training.
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC):
+    """What a process does to the folder of a run.
 
     Attributes:
-        recipe: its plan; the run goes to OUT/PLAN.
-        arguments: of `codert train`, behind the recipe.
-        out: folder of the runs.
-        after: plans that must be finished before.
+        name: of its own, for the bar and for those that wait for it.
+        folder: of the run.
+        after: names of the jobs that must be finished before.
     """
 
-    recipe: Path
-    arguments: tuple[str, ...]
-    out: Path
+    name: str
+    folder: Path
     after: tuple[str, ...] = ()
 
-    @property
-    def plan(self) -> str:
-        """The recipe's stem."""
-        return self.recipe.stem
+    @abstractmethod
+    def words(self) -> list[str]:
+        """Of the command, behind `python -m`."""
 
-    @property
-    def folder(self) -> Path:
-        """Of the run."""
-        return self.out / self.plan
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do; raises InputError where it cannot be done."""
+        return False
 
-    def progress(self) -> dict[str, float]:
-        """The newest values of its curves; empty before the first."""
-        path = self.folder / CURVES
-        newest: dict[str, float] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    newest |= json.loads(line)
-                except json.JSONDecodeError:
-                    break  # half of the last line, being written
-        return newest
+    def progress(self) -> Mapping[str, float]:
+        """What there is to show: `progress` from 0 to 1, and rates as `wer/NAME`."""
+        return {}
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        """Begin it, or go on with it, in a process of its own."""
-        resume = ["--resume"] if (self.folder / CHECKPOINT).exists() else []
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "codert.cli", "train", str(self.recipe)]
-        with (self.folder / _LOG).open("ab") as log:
+    def start(self) -> Process | None:
+        """Begin it, or go on with it, in a process of its own; None where another is at it.
+
+        The process inherits the folder's lock. So it holds it even where whoever started it is
+        killed, and nobody else begins before it has ended.
+        """
+        lock = hold(self.folder / _LOCK)
+        if lock is None:
+            return None
+        words = self.words()
+        with lock, (self.folder / _LOG).open("ab") as log:
+            log.write(f"{_BEGUN}{shlex.join(words)}\n".encode())
+            log.flush()
             return subprocess.Popen(
-                [*command, "--out", str(self.out), *self.arguments, *resume],
+                [sys.executable, "-m", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=[lock.fileno()],
             )
 
+    def complaint(self, status: int) -> str:
+        """Why the process ended with this status."""
+        path = self.folder / _LOG
+        log = path.read_text(encoding="utf-8", errors="replace").rpartition(_BEGUN)[2]
+        said = log.strip().splitlines()[1:]
+        # What a person is meant to read begins so, and may have several lines.
+        meant = [line for line in said if line.startswith("codert: ")]
+        why = (meant or said or [f"exit status {status}"])[-1].removeprefix("codert: ")
+        if status < 0:
+            why = f"killed by {signal.Signals(-status).name}"
+        return f"{why}; the whole of it: {path}"
 
-def run_jobs(jobs: Sequence[Job], at_once: int = 2) -> None:
-    """Run every job, `at_once` at a time, in their order where nothing has to wait.
+
+@dataclass
+class Outcome:
+    """How it ended.
+
+    Attributes:
+        failed: why, by the name of the job.
+        left: names of those that are still to do: not begun, or stopped.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int = 2, until: float = math.inf) -> Outcome:
+    """Run what is not finished, `at_once` at a time, in order where nothing has to wait.
+
+    One that fails does not end the others, save those that wait for it. SIGTERM is taken as
+    Ctrl-C is: what runs is asked to write its checkpoint and end.
+
+    Args:
+        jobs: what to do.
+        at_once: processes.
+        until: `time.monotonic()` at which to stop likewise.
 
     Raises:
-        InputError: one of them failed; the others are stopped and can be resumed.
+        InputError: a job cannot be done; found before any is begun.
     """
-    waiting, running = list(jobs), dict[str, "subprocess.Popen[bytes]"]()
-    done: set[str] = set()
+    done = {job.name for job in jobs if job.is_finished()}
+    waiting = [job for job in jobs if job.name not in done]
+    running: dict[str, tuple[Job, Process]] = {}
+    outcome = Outcome()
     with ExitStack() as stack:
-        bars: dict[str, tqdm[Any]] = {
-            job.plan: stack.enter_context(
-                tqdm(total=100, desc=f"{job.plan:>14}", bar_format=_BAR, position=i)
-            )
-            for i, job in enumerate(jobs)
-        }
+        stack.enter_context(_terminated_as_interrupted())
+        bars = stack.enter_context(_bars(len(jobs), len(done)))
         stack.callback(_stop, running)
-        while waiting or running:
+        while time.monotonic() < until:
             ready = [job for job in waiting if done.issuperset(job.after)]
-            for job in ready[: at_once - len(running)]:
-                waiting.remove(job)
-                bars[job.plan].reset()
-                running[job.plan] = job.start()
-            time.sleep(0.5)
-            for job in jobs:
-                if job.plan in running:
-                    _show(bars[job.plan], job.progress())
-                    status = running[job.plan].poll()
-                    if status:
-                        log = (job.folder / _LOG).read_text(encoding="utf-8", errors="replace")
-                        raise InputError(
-                            f"{job.folder}: training failed: {log.strip().splitlines()[-1]}; "
-                            f"the whole of it: {job.folder / _LOG}"
-                        )
-                    if status == 0:
-                        del running[job.plan]
-                        done.add(job.plan)
+            if not ready and not running:
+                break
+            for job in ready:
+                if len(running) < at_once and (process := job.start()):
+                    waiting.remove(job)
+                    running[job.name] = job, process
+            time.sleep(max(0.0, min(_POLL, until - time.monotonic())))
+            for job, process in list(running.values()):
+                status = process.poll()
+                bars.show(job)
+                if status is None:
+                    continue
+                del running[job.name]
+                if status == 0:
+                    done.add(job.name)
+                else:
+                    outcome.failed[job.name] = job.complaint(status)
+                bars.close(job, outcome.failed.get(job.name))
+        _stop(running)
+        stopped = [name for name, (_, process) in running.items() if process.poll() != 0]
+    outcome.left = [*stopped, *(job.name for job in waiting)]
+    return outcome
+
+
+def _stop(running: Mapping[str, tuple[Job, Process]]) -> None:
+    """Ask what still runs to write its checkpoint and end."""
+    for _, process in running.values():
+        process.terminate()
+    for _, process in running.values():
+        process.wait()
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # signals reach only the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Bars:
+    """One bar for each process that runs, below one for all jobs; lines for what has ended."""
+
+    def __init__(self, jobs: int, done: int) -> None:
+        self._bars: dict[str, tqdm[Any]] = {}
+        # Bars on a terminal only: in a file they would be a line every half a second.
+        self._all = tqdm(total=jobs, initial=done, desc="jobs", leave=False, disable=None)
+
+    def show(self, job: Job) -> None:
+        """What is known of it now."""
+        if job.name not in self._bars:
+            self._bars[job.name] = tqdm(
+                total=100, desc=job.name, bar_format=_BAR, leave=False, disable=None
+            )
+        bar, newest = self._bars[job.name], job.progress()
+        bar.update(100 * newest.get("progress", 0.0) - bar.n)
+        bar.set_postfix_str(_rates(newest))
+
+    def close(self, job: Job, complaint: str | None) -> None:
+        """It has ended, and how."""
+        self._bars.pop(job.name).close()
+        rates = _rates(job.progress())
+        end = f"failed: {complaint}" if complaint else f"done{rates and ', '}{rates}"
+        tqdm.write(f"{job.name}: {end}", file=sys.stderr)
+        self._all.update()
+
+    def close_all(self) -> None:
+        """Take them off the screen."""
+        for bar in (*self._bars.values(), self._all):
+            bar.close()
+
+
+@contextmanager
+def _bars(jobs: int, done: int) -> Iterator[_Bars]:
+    bars = _Bars(jobs, done)
+    try:
+        yield bars
+    finally:
+        bars.close_all()
 
 
 _BAR = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining} {postfix}"
 
 
-def _show(bar: "tqdm[Any]", newest: dict[str, float]) -> None:
-    bar.update(100 * newest.get("progress", 0.0) - bar.n)
+def _rates(newest: Mapping[str, float]) -> str:
     rates = {key.removeprefix("wer/"): v for key, v in newest.items() if key.startswith("wer/")}
-    if rates:
-        bar.set_postfix_str("dev WER " + ", ".join(f"{k} {v:.1f}%" for k, v in rates.items()))
-
-
-def _stop(running: dict[str, "subprocess.Popen[bytes]"]) -> None:
-    """Ask what still runs to write its checkpoint and end."""
-    for process in running.values():
-        process.terminate()
-    for process in running.values():
-        process.wait()
+    text = ", ".join(f"{name} {rate:.1f}%" for name, rate in rates.items())
+    return f"dev WER {text}" if text else ""

@@ -66,7 +66,7 @@ class AdditiveLattice(Lattice):
         e, d = self.encoder_logits, self.decoder_logits
         shifted = Shifted.of(e, d)
         e_log, d_log = torch.xlogy(shifted.e, shifted.e), torch.xlogy(shifted.d, shifted.d)
-        with torch.autocast(e.device.type, enabled=False):
+        with cells.exact(e.device):
             products = e_log @ shifted.d.mT + shifted.e @ d_log.mT
         entropy = shifted.sum.log() - products / shifted.sum
         for cell in listed(shifted.unsafe(), e.shape[2]):
@@ -85,6 +85,10 @@ class AdditiveLattice(Lattice):
     def detached(self) -> Self:
         """See `Lattice.detached`."""
         return self._with(self.encoder_logits.detach(), self.decoder_logits.detach())
+
+    def with_encoder_only(self) -> Self:
+        """See `Lattice.with_encoder_only`."""
+        return self._with(self.encoder_logits, self.decoder_logits.detach())
 
     def _with(self, encoder_logits: Tensor, decoder_logits: Tensor) -> Self:
         return type(self)(encoder_logits, decoder_logits, self.frame_lengths, self.label_lengths)

@@ -4,6 +4,8 @@ Shapes: B batch, T frames, U labels, V symbols (blank is 0).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import torch
@@ -71,6 +73,15 @@ class Lattice(ABC):
         """The same lattice, which no gradient reaches."""
 
     @property
+    def width(self) -> int:
+        """The most values that a cell takes while its logits are made."""
+        return self.shape[3]
+
+    @abstractmethod
+    def with_encoder_only(self) -> Self:
+        """The same lattice, of which a gradient reaches the encoder only."""
+
+    @property
     def real(self) -> Tensor:
         """Which cells lie inside their utterance, (B, T, U+1)."""
         _, T, U1, _ = self.shape
@@ -105,10 +116,25 @@ def refuse_second_derivatives() -> None:
         raise RuntimeError("a lattice can be differentiated only once; drop create_graph=True")
 
 
-def chunk_of_frames(lattice: Lattice, width: int = 0) -> int:
-    """Frames whose logits, or inner layers of some width, may be made at once."""
-    B, _, U1, V = lattice.shape
-    return max(1, CHUNK // max(1, B * U1 * max(V, width)))
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Inside, products of float32 are those of float32: no halves, no TF32, no bfloat16.
+
+    A term of log Z that loses digits in a product is lost to the loss and its gradient.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def chunk_of_frames(lattice: Lattice) -> int:
+    """Frames whose logits may be made at once."""
+    B, _, U1, _ = lattice.shape
+    return max(1, CHUNK // max(1, B * U1 * lattice.width))
 
 
 def finite(x: Tensor) -> Tensor:

@@ -52,6 +52,11 @@ class MLPLattice(Lattice):
         B, T, _ = self.encoder.shape
         return B, T, self.decoder.shape[1], self.weight.shape[0]
 
+    @property
+    def width(self) -> int:
+        """See `Lattice.width`."""
+        return max(self.weight.shape)
+
     def scores(self, labels: Tensor) -> Scores:
         """See `Lattice.scores`."""
         labels = self._checked(labels)
@@ -92,21 +97,25 @@ class MLPLattice(Lattice):
 
     def detached(self) -> Self:
         """See `Lattice.detached`."""
-        return self._with(
-            self.encoder.detach(), self.decoder.detach(), self.weight.detach(), self.bias.detach()
-        )
+        lattice = self.with_encoder_only()
+        lattice.encoder = self.encoder.detach()
+        return lattice
+
+    def with_encoder_only(self) -> Self:
+        """See `Lattice.with_encoder_only`."""
+        fixed = self.decoder.detach(), self.weight.detach(), self.bias.detach()
+        return self._with(self.encoder, *fixed)
 
     def _with(self, encoder: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Self:
         lengths = self.frame_lengths, self.label_lengths
         return type(self)(encoder, decoder, weight, bias, *lengths)
 
     def _chunks(self) -> tuple[Tensor, ...]:
-        step = cells.chunk_of_frames(self, self.encoder.shape[2])
-        return torch.split(self.encoder, step, dim=1)
+        return torch.split(self.encoder, cells.chunk_of_frames(self), dim=1)
 
 
 def _mlp_logits(frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    with torch.autocast(frames.device.type, enabled=False):
+    with cells.exact(frames.device):
         inner = torch.tanh(frames[:, :, None] + decoder[:, None])
         return torch.nn.functional.linear(inner, weight, bias)
 

@@ -26,7 +26,7 @@ class Shifted(NamedTuple):
         """Of encoder logits (B, T, V) and decoder logits (B, U+1, V)."""
         e_max, d_max = e.amax(-1, keepdim=True), d.amax(-1, keepdim=True)
         e_exp, d_exp = (e - e_max).exp(), (d - d_max).exp()
-        with torch.autocast(e.device.type, enabled=False):
+        with cells.exact(e.device):
             return cls(e_exp, d_exp, e_exp @ d_exp.mT, e_max + d_max.mT)
 
     def log_sum(self) -> Tensor:
@@ -81,7 +81,7 @@ class LogNormaliser(torch.autograd.Function):
         e, d, log_z, *saved = ctx.saved_tensors
         shifted = Shifted(*saved)
         weight = (gradient / shifted.sum).masked_fill_(shifted.unsafe(), 0)
-        with torch.autocast(e.device.type, enabled=False):
+        with cells.exact(e.device):
             e_gradient = shifted.e * (weight @ shifted.d)
             d_gradient = shifted.d * (weight.mT @ shifted.e)
         for cell in listed(shifted.unsafe(), e.shape[2]):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codert.lattice.additive import AdditiveLattice
-from codert.lattice.cells import finite, refuse_second_derivatives
+from codert.lattice.cells import exact, refuse_second_derivatives
 from codert.lattice.normaliser import Shifted, listed
 
 
@@ -25,7 +25,12 @@ def relative_entropy(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
     Args:
         p: of (B, T, U+1, V).
         q: of the same shape.
+
+    Raises:
+        ValueError: lattices of different shapes.
     """
+    if p.shape != q.shape:
+        raise ValueError(f"one lattice is {p.shape} and the other {q.shape}; they must be equal")
     value: Tensor = _RelativeEntropy.apply(  # type: ignore[no-untyped-call]
         p.encoder_logits, p.decoder_logits, q.encoder_logits, q.decoder_logits
     )
@@ -37,16 +42,16 @@ class _RelativeEntropy(torch.autograd.Function):
     def forward(ctx: Any, e_p: Tensor, d_p: Tensor, e_q: Tensor, d_q: Tensor) -> Tensor:
         p, q = Shifted.of(e_p, d_p), Shifted.of(e_q, d_q)
         a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
-        with torch.autocast(e_p.device.type, enabled=False):
+        with exact(e_p.device):
             mean = ((p.e * a) @ p.d.mT + p.e @ (p.d * c).mT) / p.sum
-        value = (mean - p.sum.log() + q.sum.log()).clamp_min_(0)
+        value = mean - p.sum.log() + q.sum.log()
         unsafe = p.unsafe() | q.unsafe()
         for cell in listed(unsafe, e_p.shape[2]):
             log_p = cell.logits(e_p, d_p).log_softmax(-1)
             log_q = cell.logits(e_q, d_q).log_softmax(-1)
-            value[cell.b, cell.t, cell.u] = (log_p.exp() * finite(log_p - log_q)).sum(-1)
+            value[cell.b, cell.t, cell.u] = (log_p.exp() * _ratio(log_p, log_q)).sum(-1)
         ctx.save_for_backward(e_p, d_p, e_q, d_q, mean, unsafe, *p, *q)
-        return value
+        return value.clamp_min_(0)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -57,7 +62,7 @@ class _RelativeEntropy(torch.autograd.Function):
         by_p = (gradient / p.sum).masked_fill_(unsafe, 0)
         by_q = (gradient / q.sum).masked_fill_(unsafe, 0)
         of_p: tuple[Tensor, ...] = ()
-        with torch.autocast(e_p.device.type, enabled=False):
+        with exact(e_p.device):
             e_mass, d_mass = p.e * (by_p @ p.d), p.d * (by_p.mT @ p.e)
             of_q = (q.e * (by_q @ q.d) - e_mass, q.d * (by_q.mT @ q.e) - d_mass)
             if to_p:
@@ -73,7 +78,7 @@ class _RelativeEntropy(torch.autograd.Function):
             weight = gradient[cell].unsqueeze(-1)
             _scatter(of_q, cell, weight * (log_q.exp() - log_p.exp()))
             if to_p:
-                ratio = finite(log_p - log_q)
+                ratio = _ratio(log_p, log_q)
                 surplus = ratio - (log_p.exp() * ratio).sum(-1, keepdim=True)
                 _scatter(of_p, cell, weight * log_p.exp() * surplus)
         return *(of_p or (None, None)), *(of_q if to_q else (None, None))
@@ -83,6 +88,11 @@ def _difference(of_p: Tensor, of_q: Tensor, mass: Tensor) -> Tensor:
     """P's minus Q's logits, each below its maximum; 0 where P has no mass."""
     difference = (of_p - of_p.amax(-1, keepdim=True)) - (of_q - of_q.amax(-1, keepdim=True))
     return torch.where(mass > 0, difference, 0)
+
+
+def _ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """log P/Q; 0 where P is 0, whatever Q is."""
+    return torch.where(log_p == -torch.inf, 0, log_p - log_q)
 
 
 def _scatter(to: tuple[Tensor, ...], cell: Any, gradient: Tensor) -> None:

@@ -92,15 +92,14 @@ class LatticeEdge(_Edge):
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
         """See `lattice_loss`."""
-        taught = teacher.lattice
-        return lattice_loss(
-            taught if self.gradient == "both" else taught.detached(),
-            student.lattice,
-            labels,
-            self.divergence,
-            self.temperature,
-            self.cells,
-        )
+        taught, learning = teacher.lattice, student.lattice
+        if self.gradient == "student":
+            taught = taught.detached()
+            if teacher.predicted is student.predicted:
+                # A shared decoder is the teacher's as well: through it the student would
+                # pull the teacher towards itself.
+                learning = learning.with_encoder_only()
+        return lattice_loss(taught, learning, labels, self.divergence, self.temperature, self.cells)
 
 
 Edge = EncoderLogitEdge | LatticeEdge

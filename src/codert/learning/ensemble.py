@@ -1,6 +1,9 @@
 """The recognisers of a plan, built with what they share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +12,12 @@ from codert.errors import InputError
 from codert.learning.plan import Plan, check_frame_rates, check_heads
 from codert.learning.randomness import stream
 from codert.models.folder import Card, load_recogniser
+from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Decoder, Encoded, Encoder, Predicted, Recogniser
 
 SHARED = "shared"
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass
@@ -41,23 +47,25 @@ class Ensemble:
         groups: dict[str, nn.ModuleDict] = {}
         live = {}
 
-        def part(owner: str, name: str, make: type[Encoder] | type[Decoder], *args: object) -> None:
+        def part(name: str, owner: str, make: Callable[[], M]) -> M:
             modules = groups.setdefault(owner, nn.ModuleDict())
             if name not in modules:
                 with stream(seed, owner, name):
-                    modules[name] = make(*args)  # type: ignore[arg-type]
+                    modules[name] = make()
+            return modules[name]  # type: ignore[return-value]
 
         for name, config in plan.live.items():
-            owner = SHARED if plan.share else name
-            part(name, "encoder", Encoder, config, features, symbols)
-            part(owner, "decoder", Decoder, config, symbols)
-            if "joint" not in groups[owner]:
-                with stream(seed, owner, "joint"):
-                    groups[owner]["joint"] = config.joint.build(symbols)
+            owner = {x: SHARED if x in plan.share else name for x in ("front_end", "decoder")}
+            front_end = part(
+                "front_end",
+                owner["front_end"],
+                partial(FrontEnd, config.encoder.front_end, features),
+            )
             live[name] = Recogniser(
-                groups[name]["encoder"],  # type: ignore[arg-type]
-                groups[owner]["decoder"],  # type: ignore[arg-type]
-                groups[owner]["joint"],  # type: ignore[arg-type]
+                front_end,
+                part("encoder", name, partial(Encoder, config, front_end.width, symbols)),
+                part("decoder", owner["decoder"], partial(Decoder, config, symbols)),
+                part("joint", owner["decoder"], partial(config.joint.build, symbols)),
             )
         frozen = {}
         for name, folder in plan.frozen.items():
@@ -77,28 +85,33 @@ class Ensemble:
             modules.train(mode)
 
     def encode(self, step: object, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
-        """Every encoder's output; each draws its dropout from a stream of its own."""
+        """Every encoder's output; a shared front end runs once."""
+        frames = self._each("front_end", step, features, lengths)
         encoded = {}
         for name, recogniser in self.live.items():
             with stream(self.seed, name, "encoder", step):
-                encoded[name] = recogniser.encoder(features, lengths)
+                encoded[name] = recogniser.encoder(*frames[name])
         with torch.no_grad():
             for name, recogniser in self.frozen.items():
-                encoded[name] = recogniser.encoder(features, lengths)
+                encoded[name] = recogniser.encode(features, lengths)
         return encoded
 
     def predict(self, step: object, labels: Tensor) -> dict[str, Predicted]:
         """Every decoder's output; a shared decoder runs once."""
-        by_owner: dict[str, Predicted] = {}
-        for owner, modules in self.groups.items():
-            if "decoder" in modules:
-                with stream(self.seed, owner, "decoder", step):
-                    by_owner[owner] = modules["decoder"](labels)
-        predicted = {name: by_owner.get(name) or by_owner[SHARED] for name in self.live}
+        predicted: dict[str, Predicted] = self._each("decoder", step, labels)
         with torch.no_grad():
             for name, recogniser in self.frozen.items():
                 predicted[name] = recogniser.decoder(labels)
         return predicted
+
+    def _each(self, part: str, step: object, *inputs: Tensor) -> dict[str, Any]:
+        """What a part of every live recogniser gives, each drawing from its owner's stream."""
+        outputs = {}
+        for owner, modules in self.groups.items():
+            if part in modules:
+                with stream(self.seed, owner, part, step):
+                    outputs[owner] = modules[part](*inputs)
+        return {name: outputs[name if name in outputs else SHARED] for name in self.live}
 
 
 def _check_teacher(plan: Plan, name: str, card: Card, features: int, symbols: int) -> None:

@@ -85,7 +85,8 @@ class Plan:
     Attributes:
         strategy: a label that only tables read.
         recognisers: by name.
-        share: what all live recognisers have in common.
+        share: what all live recognisers have in common: the decoder (predictor and joint), the
+            front end (feature normalisation and convolutions).
         edges: who teaches whom.
         models: dimensions by name, for `recognisers`.
         understands: what the result will understand, for people.
@@ -94,7 +95,7 @@ class Plan:
     recognisers: dict[str, Member]
     models: dict[str, RecogniserConfig]
     strategy: str = ""
-    share: tuple[Literal["decoder"], ...] = ()
+    share: tuple[Literal["front_end", "decoder"], ...] = ()
     edges: tuple[Edge, ...] = ()
     data: DataConfig = DataConfig()  # noqa: RUF009 (frozen)
     features: FeatureConfig = FeatureConfig()  # noqa: RUF009
@@ -118,7 +119,8 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
 
     Args:
         path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
-            which holds what plans have in common (data, models, training).
+            which holds what plans have in common (data, models, training). The key `edge`
+            holds what all edges have in common; it is laid under each of them.
         settings: another file of settings in place of that one.
         over: keys laid over both.
 
@@ -131,7 +133,11 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         settings = path.parent / str(named)
     below = read_yaml(settings) if settings is not None else {}
     where = f"{path}" + (f" (with {settings})" if settings is not None else "")
-    plan = build(Plan, merged(merged(below, graph), over or {}), where)
+    keys = merged(merged(below, graph), over or {})
+    defaults = keys.pop("edge", {})
+    if isinstance(keys.get("edges"), list) and isinstance(defaults, dict):
+        keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
+    plan = build(Plan, keys, where)
     _check(plan, where)
     return plan
 
@@ -199,10 +205,12 @@ def _check_shared(plan: Plan, where: str) -> None:
     if not others:
         raise InputError(f"{where}: share: only {first!r} learns; remove share, or add another")
     for name, other in others:
-        for part in ("predictor", "joint"):
-            a, b = getattr(config, part), getattr(other, part)
-            if a != b:
+        for part, mine, theirs in (
+            ("front_end", config.encoder.front_end, other.encoder.front_end),
+            ("decoder", (config.predictor, config.joint), (other.predictor, other.joint)),
+        ):
+            if part in plan.share and mine != theirs:
                 raise InputError(
-                    f"{where}: share: the {part} of {first!r} is {a} and that of {name!r} is {b}; "
-                    "what is shared must be equal"
+                    f"{where}: share: the {part} of {first!r} is {mine} and that of {name!r} is "
+                    f"{theirs}; what is shared must be equal"
                 )

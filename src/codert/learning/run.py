@@ -4,26 +4,26 @@ runs/NAME/PLAN/
     plan.json                 the whole plan as it was run
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
-    skipped.jsonl             utterances left out, with reasons
+    skipped.jsonl             utterances left out, with reasons; written last
     RECOGNISER/               each recogniser that learnt, at its best
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from codert.config import plain
+from codert.config import build, plain
 from codert.data.dataset import Dataset, Skipped
-from codert.data.manifest import Utterance, assign_splits, read_manifest
+from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
-from codert.learning.trainer import CHECKPOINT, Trainer
+from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
 from codert.models.folder import WORDPIECES, Card, save_recogniser, write_text
 
 PLAN, SKIPPED = "plan.json", "skipped.jsonl"
@@ -69,8 +69,7 @@ def train(
         Stopped: the run was asked to stop; resume it later.
     """
     _claim(folder, plan, resume)
-    utterances = [u for manifest in manifests for u in read_manifest(manifest)]
-    utterances = assign_splits(utterances, plan.data.dev_speakers, plan.data.test_speakers)
+    utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
     by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for utterance in utterances:
         by_split.setdefault(utterance.split, []).append(utterance)
@@ -101,7 +100,7 @@ def train(
     ensemble = Ensemble.build(plan, plan.features.mels, len(wordpieces))
     mean, deviation = training.mean_and_deviation()
     for recogniser in ensemble.live.values():
-        recogniser.encoder.normalise_by(mean, deviation)
+        recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
     folders = {name: folder / name for name in ensemble.live}
 
@@ -129,15 +128,59 @@ def train(
     return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
 
 
-def _claim(folder: Path, plan: Plan, resume: bool) -> None:
-    """Make the folder this run's; raises InputError where it is another's."""
-    content = json.dumps(plain(plan), indent=2) + "\n"
+def plan_of(folder: Path) -> Plan | None:
+    """The plan that a folder holds a run of; None where it holds none.
+
+    Raises:
+        InputError: the file is broken, or of another codert.
+    """
     path = folder / PLAN
-    if resume and path.exists() and path.read_text(encoding="utf-8") != content:
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}; remove the folder") from None
+    return build(Plan, content, str(path))
+
+
+def is_finished(folder: Path, plan: Plan) -> bool:
+    """Whether a folder holds a run of this plan that came to its end.
+
+    Raises:
+        InputError: it holds a run of another plan.
+    """
+    done = (folder / SKIPPED).exists()
+    if not done and not (folder / CHECKPOINT).exists():
+        return False  # nothing of it is left to mix with
+    begun = plan_of(folder)
+    if begun is not None and _placeless(begun) != _placeless(plan):
         raise InputError(
-            f"{path}: the run was begun with other settings; "
+            f"{folder / PLAN}: the run was begun with other settings; "
             "resume with the same, or choose another --out"
         )
-    if not resume and (folder / CHECKPOINT).exists():
+    return done and begun is not None
+
+
+def _placeless(plan: Plan) -> Plan:
+    """The plan without the places of frozen teachers: runs may be copied to another machine."""
+    members = {
+        name: replace(member, frozen="/".join(Path(member.frozen).parts[-2:]))
+        if member.frozen
+        else member
+        for name, member in plan.recognisers.items()
+    }
+    return replace(plan, recognisers=members)
+
+
+def _claim(folder: Path, plan: Plan, resume: bool) -> None:
+    """Make the folder this run's; raises InputError where it is another's."""
+    if resume:
+        is_finished(folder, plan)
+    elif (folder / CHECKPOINT).exists():
         raise InputError(f"{folder}: holds a run already; add --resume, or choose another --out")
-    write_text(path, content)
+    else:
+        # Of a run that was killed before its first checkpoint.
+        (folder / CURVES).unlink(missing_ok=True)
+    (folder / SKIPPED).unlink(missing_ok=True)
+    write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")

@@ -1,17 +1,17 @@
-"""Streaming encoders: from features to frames that the joint reads.
+"""Streaming encoders: from a front end's frames to those that the joint reads.
 
 Shapes: B batch, T input frames, F features, T' output frames, D width.
 """
 
 import importlib
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from codert.errors import InputError
-from codert.lattice import inside
+from codert.models.front_end import FrontEndConfig
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,18 @@ class LSTMEncoderConfig:
             raise ValueError("channels, layers, width and strides are at least 1")
 
     @property
+    def front_end(self) -> FrontEndConfig:
+        """The convolutions."""
+        return FrontEndConfig(self.channels, self.strides, self.kernel)
+
+    @property
     def subsampling(self) -> int:
         """Input frames per output frame."""
-        product = 1
-        for stride in self.strides:
-            product *= stride
-        return product
+        return math.prod(self.strides)
 
-    def build(self, features: int) -> nn.Module:
-        """The encoder for `features` features."""
-        return LSTMEncoder(self, features)
+    def build(self, inputs: int) -> nn.Module:
+        """The layers behind a front end of some width."""
+        return LSTMEncoder(self, inputs)
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,13 @@ class ModuleEncoderConfig:
         if self.module.count(":") != 1:
             raise ValueError(f"module is {self.module!r}; write it as package.module:Class")
 
-    def build(self, features: int) -> nn.Module:
-        """The encoder for `features` features.
+    @property
+    def front_end(self) -> FrontEndConfig:
+        """Normalisation alone: the module convolves as it likes."""
+        return FrontEndConfig(strides=())
+
+    def build(self, inputs: int) -> nn.Module:
+        """The encoder for `inputs` features.
 
         Raises:
             InputError: there is no such class, it does not take the options, or it has no width.
@@ -87,7 +94,7 @@ class ModuleEncoderConfig:
         package, name = self.module.split(":")
         try:
             cls = getattr(importlib.import_module(package), name)
-            encoder = cls(features=features, **self.options)
+            encoder = cls(features=inputs, **self.options)
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise InputError(f"encoder module {self.module}: {error}") from error
         if not isinstance(encoder, nn.Module) or not isinstance(
@@ -101,52 +108,21 @@ EncoderConfig = LSTMEncoderConfig | ModuleEncoderConfig
 
 
 class LSTMEncoder(nn.Module):
-    """The encoder of `LSTMEncoderConfig`; an utterance's output depends on it alone."""
+    """The layers of `LSTMEncoderConfig`; an utterance's output depends on it alone."""
 
-    def __init__(self, config: LSTMEncoderConfig, features: int) -> None:
+    def __init__(self, config: LSTMEncoderConfig, inputs: int) -> None:
         super().__init__()
         self.width = config.width
-        inputs = [features] + [config.channels] * (len(config.strides) - 1)
-        self.front_end = nn.ModuleList(
-            _Convolution(width, config.channels, config.kernel, stride)
-            for width, stride in zip(inputs, config.strides, strict=True)
-        )
-        inputs = [config.channels] + [config.width] * (config.layers - 1)
+        widths = [inputs] + [config.width] * (config.layers - 1)
         self.layers = nn.ModuleList(
-            _ResidualLSTM(width, config.width, config.dropout) for width in inputs
+            _ResidualLSTM(width, config.width, config.dropout) for width in widths
         )
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, F), (B,) to (B, T', D), (B,)."""
-        x = features
-        for convolution in self.front_end:
-            x, lengths = convolution(x, lengths)
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T', inputs), (B,) to (B, T', D), (B,)."""
         for layer in self.layers:
-            x = layer(x)
-        return x, lengths
-
-
-class _Convolution(nn.Module):
-    """Convolution over time, batch norm over real frames, ReLU."""
-
-    def __init__(self, width: int, channels: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv1d(
-            width, channels, kernel, stride, padding=kernel // 2, bias=False
-        )
-        self.norm = nn.BatchNorm1d(channels)
-        self.stride = stride
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        # Padding is zeroed before and left out of the statistics, so that batch mates and
-        # padding change nothing.
-        x = x.masked_fill(~inside(lengths, x.shape[1])[..., None], 0)
-        x = self.convolution(x.mT).mT
-        lengths = (lengths + self.stride - 1) // self.stride
-        real = inside(lengths, x.shape[1])
-        result = x.new_zeros(x.shape)
-        result[real] = torch.relu(self.norm(x[real]))
-        return result, lengths
+            frames = layer(frames)
+        return frames, lengths
 
 
 class _ResidualLSTM(nn.Module):

@@ -1,4 +1,4 @@
-"""The recogniser: an encoder, a predictor and a joint.
+"""The recogniser: a front end, an encoder, a predictor and a joint.
 
 Shapes: B batch, T input frames, F features, T' encoder frames, U labels, V symbols, J what
 the joint reads (V for the additive joint).
@@ -7,11 +7,11 @@ the joint reads (V for the additive joint).
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from codert.lattice import Lattice
 from codert.models.encoder import EncoderConfig, LSTMEncoderConfig
+from codert.models.front_end import FrontEnd
 from codert.models.joint import AdditiveJointConfig, Joint, JointConfig, MLPJointConfig
 from codert.models.predictor import PredictorConfig, State, StatelessPredictorConfig
 
@@ -54,32 +54,21 @@ class Outputs(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Feature normalisation, an encoder's body, its projection to the joint, perhaps a head.
+    """An encoder's layers, their projection to the joint, perhaps a head.
 
     The projection is the encoder's own, so encoders of any width can share a decoder.
     """
 
-    feature_mean: Tensor
-    feature_deviation: Tensor
-
-    def __init__(self, config: RecogniserConfig, features: int, symbols: int) -> None:
+    def __init__(self, config: RecogniserConfig, inputs: int, symbols: int) -> None:
         super().__init__()
-        self.register_buffer("feature_mean", torch.zeros(features))
-        self.register_buffer("feature_deviation", torch.ones(features))
-        self.body = config.encoder.build(features)
+        self.body = config.encoder.build(inputs)
         width: int = self.body.width  # type: ignore[assignment]
         self.projection = nn.Linear(width, config.joint.input_width(symbols))
         self.head = nn.Linear(width, symbols) if config.has_heads else None
 
-    def normalise_by(self, mean: Tensor, deviation: Tensor) -> None:
-        """Fix the features' mean and deviation, (F,) each, to those of the training data."""
-        self.feature_mean.copy_(mean)
-        self.feature_deviation.copy_(deviation)
-
-    def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
-        """(B, T, F), (B,) to frames for the joint and encoder logits."""
-        normal = (features - self.feature_mean) / self.feature_deviation
-        frames, lengths = self.body(normal, lengths)
+    def forward(self, frames: Tensor, lengths: Tensor) -> Encoded:
+        """A front end's frames and lengths to frames for the joint and encoder logits."""
+        frames, lengths = self.body(frames, lengths)
         joint = self.projection(frames)
         return Encoded(joint, self.head(frames) if self.head else joint, lengths)
 
@@ -122,18 +111,28 @@ class Decoder(nn.Module):
 class Recogniser(nn.Module):
     """A transducer; its parts may be shared with other recognisers."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, joint: Joint) -> None:
+    def __init__(
+        self, front_end: FrontEnd, encoder: Encoder, decoder: Decoder, joint: Joint
+    ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.joint = encoder, decoder, joint
+        self.front_end, self.encoder = front_end, encoder
+        self.decoder, self.joint = decoder, joint
 
     @classmethod
     def build(cls, config: RecogniserConfig, features: int, symbols: int) -> "Recogniser":
         """A new recogniser of F features and V symbols, weights drawn from torch's generator."""
+        front_end = FrontEnd(config.encoder.front_end, features)
         return cls(
-            Encoder(config, features, symbols),
+            front_end,
+            Encoder(config, front_end.width, symbols),
             Decoder(config, symbols),
             config.joint.build(symbols),
         )
+
+    def encode(self, features: Tensor, lengths: Tensor) -> Encoded:
+        """(B, T, F), (B,) to frames for the joint and encoder logits."""
+        encoded: Encoded = self.encoder(*self.front_end(features, lengths))
+        return encoded
 
     def lattice(self, encoded: Encoded, predicted: Predicted, label_lengths: Tensor) -> Lattice:
         """The lattice of a batch; label_lengths (B,)."""
@@ -141,8 +140,8 @@ class Recogniser(nn.Module):
 
     @property
     def encoder_params(self) -> int:
-        """Weights of the encoder, its projection included."""
-        return self.encoder.parameter_count
+        """Weights of the encoder, its front end and its projection included."""
+        return _count(self.front_end) + self.encoder.parameter_count
 
     @property
     def total_params(self) -> int:

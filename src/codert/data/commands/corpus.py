@@ -1,7 +1,5 @@
 """The corpus of spoken commands: sentences, voices, rooms and noise, all from a seed."""
 
-import json
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -18,7 +16,7 @@ from codert.data.commands.espeak import RATE as ESPEAK_RATE
 from codert.data.commands.espeak import Engine
 from codert.data.commands.grammar import draw_sentence
 from codert.data.commands.voices import draw_voice
-from codert.data.files import locked, replacing, unwritable
+from codert.data.corpus_folder import making
 from codert.data.manifest import Utterance, write_manifest
 from codert.data.text import normalise
 from codert.data.workers import cores, in_order, processes
@@ -70,42 +68,14 @@ def prepare(
     """
     if hours <= 0 or test_words <= 0 or dev_words <= 0:
         raise InputError("hours, test_words and dev_words must be above 0")
-    folder = folder.absolute()
     config = CommandsConfig(hours, seed, test_words, dev_words)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if not _is_finished(folder, config):
-            building = folder.with_name(f".{folder.name}.building")
-            shutil.rmtree(building, ignore_errors=True)
-            try:
-                _build(building, config, jobs or cores())
-                building.replace(folder)
-            except OSError as error:
-                raise unwritable(folder, error) from None
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
-    return folder / "manifest.tsv"
-
-
-def _is_finished(folder: Path, config: CommandsConfig) -> bool:
-    """Whether the corpus is there; an error if anything else is."""
-    try:
-        found = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(
-                f"{folder}: holds something else; name a folder that is new or empty"
-            ) from None
-        return False
-    if found != asdict(config):
-        raise InputError(
-            f"{folder}: holds commands of other settings ({json.dumps(found)}); "
-            "delete it or name another folder"
-        )
-    return True
+    with making(folder, asdict(config)) as building:
+        if building:
+            _build(building, config, jobs or cores())
+    return folder.absolute() / "manifest.tsv"
 
 
 def _build(folder: Path, config: CommandsConfig, jobs: int) -> None:
-    folder.mkdir(parents=True)
     amounts: dict[str, tuple[float, Callable[[Utterance], float]]] = {
         "train": (config.hours * 3600, lambda each: each.seconds),
         "dev": (config.dev_words, lambda each: len(each.text.split())),
@@ -127,8 +97,6 @@ def _build(folder: Path, config: CommandsConfig, jobs: int) -> None:
     for surplus in set(folder.rglob("*.wav")) - kept:
         surplus.unlink()
     write_manifest(folder / "manifest.tsv", utterances)
-    with replacing(folder / "corpus.json") as file:
-        file.write(json.dumps(asdict(config)).encode())
 
 
 def _spoken(folder: Path, seed: int, split: str, pool: Executor | None) -> Iterator[Utterance]:

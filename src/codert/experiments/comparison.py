@@ -1,0 +1,138 @@
+"""An experiment's table: the mean over seeds, what was gained over the reference, and what for."""
+
+from statistics import mean, stdev
+from typing import Literal, TypedDict
+
+from codert.errors import InputError
+from codert.evaluation.significance import compare_over_seeds, mapsswe
+from codert.experiments.matrix import Matrix
+from codert.experiments.trials import Trials, trials_of
+
+
+class Row(TypedDict):
+    """How well one recogniser of one plan did; rates in percent, null where none applies.
+
+    Attributes:
+        corpus: that it was trained and scored on.
+        plan: in the matrix.
+        strategy: a label.
+        recogniser: of the plan.
+        role: student or teacher.
+        encoder_params: weights of its encoder.
+        total_params: weights that a device needs.
+        seeds: of which all folds are recorded.
+        wer: the mean over seeds of the word error rate, the folds of each taken together.
+        wer_sd: its standard deviation over seeds; null for one.
+        wer_by_seed: of each of `seeds`.
+        reference: the plan that it is compared with.
+        werr: relative reduction against the reference, over the seeds that both have.
+        werr_ci: its 95 % interval over seeds and speakers.
+        p: of the two being equally good, likewise.
+        mapsswe: p over utterances, for these models.
+        werr_by_seed: of each seed that both have.
+        seconds: of computing for one seed, on average, all folds and what the plan needs included.
+        cost: that, as a multiple of the reference's.
+    """
+
+    corpus: str
+    plan: str
+    strategy: str
+    recogniser: str
+    role: Literal["student", "teacher"]
+    encoder_params: int
+    total_params: int
+    seeds: list[int]
+    wer: float
+    wer_sd: float | None
+    wer_by_seed: list[float]
+    reference: str
+    werr: float | None
+    werr_ci: list[float] | None
+    p: float | None
+    mapsswe: float | None
+    werr_by_seed: list[float] | None
+    seconds: float | None
+    cost: float | None
+
+
+def rows_of(matrix: Matrix, against: str | None = None) -> list[Row]:
+    """The table, from the records alone: the runs need not be there.
+
+    Args:
+        matrix: the experiment and its folder.
+        against: the plan to compare with, in place of the experiment's reference.
+
+    Raises:
+        InputError: there are no records, an unknown plan, or two that were scored on different
+            utterances.
+    """
+    reference = against or matrix.experiment.reference
+    if reference not in matrix.plans:
+        raise InputError(f"no plan {reference!r} to compare with; plans: {', '.join(matrix.plans)}")
+    records = matrix.records.read()
+    rows = []
+    for corpus in matrix.experiment.corpora:
+        found = [
+            trials
+            for plan, each in matrix.plans.items()
+            for recogniser in each.plan.live
+            if (trials := trials_of(matrix, records, corpus, plan, recogniser))
+        ]
+        # A plan stands for what its student does, where it has one.
+        of_reference = [trials for trials in found if trials.record.plan == reference]
+        base = min(of_reference, key=lambda t: t.record.role != "student", default=None)
+        rows += [_row(trials, reference, base) for trials in found]
+    if not rows:
+        raise InputError(
+            f"{matrix.records.folder}: nothing of {matrix.experiment.name} is recorded yet; "
+            "run it without --table"
+        )
+    return rows
+
+
+def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
+    record, rates = trials.record, trials.rates()
+    row = Row(
+        corpus=record.corpus,
+        plan=record.plan,
+        strategy=record.strategy,
+        recogniser=record.recogniser,
+        role=record.role,
+        encoder_params=record.encoder_params,
+        total_params=record.total_params,
+        seeds=trials.seeds,
+        wer=mean(rates),
+        wer_sd=stdev(rates) if len(rates) > 1 else None,
+        wer_by_seed=rates,
+        reference=reference,
+        werr=None,
+        werr_ci=None,
+        p=None,
+        mapsswe=None,
+        werr_by_seed=None,
+        seconds=trials.seconds,
+        cost=trials.seconds / base.seconds if trials.seconds and base and base.seconds else None,
+    )
+    if base is not None and base is not trials:
+        _compare(row, trials, base)
+    return row
+
+
+def _compare(row: Row, trials: Trials, base: Trials) -> None:
+    """Fill in what was gained over the reference."""
+    if trials.utterances != base.utterances:
+        raise InputError(
+            f"{trials.record.plan} and {base.record.plan} were scored on different utterances of "
+            f"{trials.record.corpus}; give both the same test speakers"
+        )
+    both = [seed for seed in trials.seeds if seed in base.seeds]
+    errors, before = trials.of(both), base.of(both)
+    if not all(before.sum(1)):
+        return  # no errors that could be avoided
+    gain = compare_over_seeds(before, errors, trials.speakers)
+    row["werr"], row["werr_ci"], row["p"] = gain.werr, [gain.low, gain.high], gain.p
+    row["mapsswe"] = mapsswe(before.sum(0), errors.sum(0))
+    row["werr_by_seed"] = [
+        100 * (int(b.sum()) - int(e.sum())) / int(b.sum())
+        for b, e in zip(before, errors, strict=True)
+    ]

@@ -1,0 +1,80 @@
+"""The rows of an experiment's comparison as text, Markdown or JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from codert.evaluation.results import columns
+from codert.experiments.comparison import Row
+
+Format = Literal["text", "markdown", "json"]
+
+_NAMES = 2  # columns that are no figures
+
+
+def render(rows: Sequence[Row], format: Format) -> str:
+    """A table for each corpus, with what its figures are about below; JSON is the rows alone."""
+    if format == "json":
+        return json.dumps(rows, indent=2)
+    corpora = list(dict.fromkeys(row["corpus"] for row in rows))
+    parts = [_table([row for row in rows if row["corpus"] == c], format) for c in corpora]
+    return "\n\n".join([*parts, "\n".join(_notes(rows))])
+
+
+def _table(rows: Sequence[Row], format: Format) -> str:
+    headings = (
+        rows[0]["corpus"],
+        "recogniser",
+        "encoder params",
+        "seeds",
+        "WER %",
+        f"WERR vs {rows[0]['reference']} [95% CI]",
+        "p",
+        "MAPSSWE",
+        "WERR by seed",
+        "core-seconds",
+        "cost",
+    )
+    table = [headings, *map(_cells, rows)]
+    if format == "text":
+        return columns(table, _NAMES)
+    rule = ["---" if i < _NAMES else "---:" for i in range(len(headings))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, rule, *table[1:]))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    spread = "" if row["wer_sd"] is None else f" ± {row['wer_sd']:.2f}"
+    gain = "-"
+    if row["werr"] is not None and row["werr_ci"] is not None:
+        low, high = row["werr_ci"]
+        gain = f"{row['werr']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return (
+        row["plan"],
+        row["recogniser"],
+        f"{row['encoder_params']:,}",
+        str(len(row["seeds"])),
+        f"{row['wer']:.2f}{spread}",
+        gain,
+        _p(row["p"]),
+        _p(row["mapsswe"]),
+        "-" if row["werr_by_seed"] is None else ", ".join(f"{w:+.1f}" for w in row["werr_by_seed"]),
+        "-" if row["seconds"] is None else f"{row['seconds']:,.0f}",
+        "-" if row["cost"] is None else f"{row['cost']:.2f}",
+    )
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else f"{p:.2g}"
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    notes = [
+        "WER: mean ± standard deviation over seeds.",
+        "Intervals and p: paired bootstrap that draws seeds and speakers together.",
+        "MAPSSWE: p over utterances, for these models.",
+        "Core-seconds: for one seed, with the teacher that has to be trained before; "
+        "cost: the same, relative to the reference.",
+    ]
+    if min(len(row["seeds"]) for row in rows) == 1:
+        notes.append("One seed: interval and p cover the speakers only, and there is no spread.")
+    return notes

@@ -1,0 +1,168 @@
+"""What an experiment found: a line per recogniser, and beside it a row per utterance.
+
+OUT/
+    results.jsonl                                           a `Record` a line
+    utterances/CORPUS[/foldK]/seedS/PLAN/RECOGNISER-SPLIT.tsv    id, speaker, errors, words
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codert.config import build, plain
+from codert.data.files import locked
+from codert.errors import InputError
+from codert.evaluation.scoring import UtteranceScore
+from codert.experiments.cells import Cell
+from codert.models.folder import write_text
+
+RESULTS, UTTERANCES = "results.jsonl", "utterances"
+
+_COLUMNS = ("id", "speaker", "errors", "words")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recogniser that was trained and scored.
+
+    Attributes:
+        experiment: its name.
+        plan: the recipe's stem, or the variant's name.
+        strategy: a label that only tables read.
+        recogniser: its name in the plan.
+        role: student or teacher.
+        corpus: by the name that the experiment gives it.
+        split: that it was scored on.
+        fold: that was held out; None for the corpus's own splits.
+        seed: of the training.
+        encoder_params: weights of its encoder.
+        total_params: weights that a device needs.
+        updates: optimiser steps behind its weights.
+        wer: word error rate in percent.
+        errors: words substituted, deleted and inserted.
+        words: of the references.
+        seconds: core-seconds of the training, of all its recognisers together.
+        commit: of codert, with + where files were changed; None outside a checkout.
+        command: that trains it.
+    """
+
+    experiment: str
+    plan: str
+    strategy: str
+    recogniser: str
+    role: Literal["student", "teacher"]
+    corpus: str
+    split: str
+    fold: int | None
+    seed: int
+    encoder_params: int
+    total_params: int
+    updates: int
+    wer: float
+    errors: int
+    words: int
+    seconds: float
+    commit: str | None
+    command: str
+
+    @property
+    def cell(self) -> Cell:
+        """Where in the matrix it stands."""
+        return Cell(self.plan, self.corpus, self.fold, self.seed)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An utterance as one recogniser heard it."""
+
+    id: str
+    speaker: str
+    errors: int
+    words: int
+
+
+# The cell, the recogniser, the split.
+Key = tuple[Cell, str, str]
+
+
+class Records:
+    """The results in a folder; files appear whole or not at all.
+
+    Args:
+        folder: of the experiment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self) -> dict[Key, Record]:
+        """All lines, save those whose utterances are not there.
+
+        Raises:
+            InputError: a line is broken.
+        """
+        path = self.folder / RESULTS
+        if not path.exists():
+            return {}
+        records = {}
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            where = f"{path}, line {number}"
+            try:
+                record = build(Record, json.loads(line), where)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{where}: not JSON: {error}; remove it") from None
+            key = record.cell, record.recogniser, record.split
+            if self._utterances(key).exists():
+                records[key] = record
+        return records
+
+    def add(self, record: Record, scores: Sequence[UtteranceScore]) -> None:
+        """Keep a recogniser's scores, in place of those that it had.
+
+        Raises:
+            InputError: a line is broken, or the folder cannot be written to.
+        """
+        key = record.cell, record.recogniser, record.split
+        rows = ["\t".join(_COLUMNS)]
+        rows += [f"{s.id}\t{s.speaker}\t{s.errors}\t{s.words}" for s in scores]
+        write_text(self._utterances(key), "\n".join(rows) + "\n")
+        # Scores of several cells may come in at once.
+        with locked(self.folder / f".{RESULTS}.lock"):
+            records = self.read() | {key: record}
+            # In the order of names, whichever was first: the file is kept and compared.
+            lines = [json.dumps(plain(records[key])) for key in sorted(records, key=_sortable)]
+            write_text(self.folder / RESULTS, "\n".join(lines) + "\n")
+
+    def heard(self, key: Key) -> list[Heard]:
+        """The utterances of a recogniser.
+
+        Raises:
+            InputError: a row is broken.
+        """
+        path = self._utterances(key)
+        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        if header.split("\t") != list(_COLUMNS):
+            raise InputError(f"{path}, line 1: write {', '.join(_COLUMNS)} with tabs between")
+        heard = []
+        for number, row in enumerate(rows, start=2):
+            try:
+                id, speaker, errors, words = row.split("\t")
+                heard.append(Heard(id, speaker, int(errors), int(words)))
+            except ValueError:
+                raise InputError(
+                    f"{path}, line {number}: not {', '.join(_COLUMNS)}; remove the file, "
+                    "and the experiment scores again"
+                ) from None
+        return heard
+
+    def _utterances(self, key: Key) -> Path:
+        cell, recogniser, split = key
+        return self.folder / UTTERANCES / cell.name / f"{recogniser}-{split}.tsv"
+
+
+def _sortable(key: Key) -> tuple[str, int, int, str, str, str]:
+    cell, recogniser, split = key
+    fold = -1 if cell.fold is None else cell.fold
+    return cell.corpus, fold, cell.seed, cell.plan, recogniser, split

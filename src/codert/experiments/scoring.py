@@ -1,0 +1,126 @@
+"""Scoring a finished run for the experiment's records, as a process of its own."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import codert
+from codert.config import build, plain
+from codert.errors import InputError
+from codert.evaluation.scoring import wer
+from codert.evaluation.systems import System, score_system, utterances_of
+from codert.experiments.cells import Cell
+from codert.experiments.jobs import Job
+from codert.experiments.records import Record, Records
+from codert.experiments.training import newest
+from codert.learning.machine import machine
+from codert.learning.run import plan_of
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be scored, as plain data for another process.
+
+    Attributes:
+        experiment: its name.
+        out: its folder.
+        cell: what was trained.
+        data: manifests.
+        split: to score.
+        cache: where features are kept.
+        device: cpu or cuda; None for cuda where there is one.
+        command: that trains the cell.
+    """
+
+    experiment: str
+    out: str
+    cell: Cell
+    data: tuple[str, ...]
+    split: str
+    cache: str
+    device: str | None
+    command: str
+
+    def run(self) -> None:
+        """Score every recogniser that learnt and record it.
+
+        Raises:
+            InputError: there is no such run, or nothing can be scored.
+        """
+        folder = Path(self.out) / self.cell.name
+        plan = plan_of(folder)
+        if plan is None:
+            raise InputError(f"{folder}: holds no run; train it again")
+        utterances = utterances_of(list(map(Path, self.data)), self.split, plan.data)
+        device = machine(self.device, threads=1)
+        for recogniser in plan.live:
+            system = score_system(folder / recogniser, utterances, Path(self.cache), device)
+            record = self._record(system, newest(folder).get("core_seconds", 0.0))
+            Records(Path(self.out)).add(record, system.scores)
+
+    def _record(self, system: System, seconds: float) -> Record:
+        return Record(
+            experiment=self.experiment,
+            plan=self.cell.plan,
+            strategy=system.card.strategy,
+            recogniser=system.folder.name,
+            role=system.card.role,
+            corpus=self.cell.corpus,
+            split=self.split,
+            fold=self.cell.fold,
+            seed=self.cell.seed,
+            encoder_params=system.encoder_params,
+            total_params=system.total_params,
+            updates=system.card.updates,
+            wer=round(wer(system.scores), 4),
+            errors=sum(each.errors for each in system.scores),
+            words=sum(each.words for each in system.scores),
+            seconds=seconds,
+            commit=commit(),
+            command=self.command,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Job):
+    """Scores a run once it is finished.
+
+    Attributes:
+        order: what to do.
+    """
+
+    order: Order
+
+    def words(self) -> list[str]:
+        """Of this module."""
+        return [__name__, json.dumps(plain(self.order))]
+
+
+def commit() -> str | None:
+    """The short hash of codert's checkout, with + where files were changed; None outside one."""
+    try:
+        # Installed below a repository of somebody else's, codert has no commit.
+        _git("ls-files", "--error-unmatch", "cli.py")
+        return _git("describe", "--always", "--exclude=*", "--dirty=+")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*words: str) -> str:
+    git = ["git", "-C", str(Path(codert.__file__).parent), *words]
+    return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _main() -> int:
+    try:
+        build(Order, json.loads(sys.argv[1]), "the order").run()
+    except InputError as error:
+        print(f"codert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,97 @@
+"""One recogniser of one plan on one corpus, trained from several seeds, as the records tell it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+import numpy.typing as npt
+
+from codert.errors import InputError
+from codert.experiments.cells import Cell
+from codert.experiments.matrix import Matrix
+from codert.experiments.records import Key, Record
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The seeds of which all folds are recorded, S, on the same N utterances.
+
+    Attributes:
+        record: of one of the cells, for what all of them have in common.
+        seeds: S.
+        utterances: N folds and ids.
+        speakers: of each utterance, N.
+        words: of each utterance, (N,).
+        errors: from each seed in each utterance, (S, N).
+        seconds: of computing for one seed, on average, all folds and the runs that the plan needs
+            included; None where one of those is not recorded.
+    """
+
+    record: Record
+    seeds: list[int]
+    utterances: list[tuple[int | None, str]]
+    speakers: list[str]
+    words: npt.NDArray[np.int64]
+    errors: npt.NDArray[np.int64]
+    seconds: float | None
+
+    def of(self, seeds: list[int]) -> npt.NDArray[np.int64]:
+        """The errors from some of the seeds."""
+        return self.errors[[self.seeds.index(seed) for seed in seeds]]
+
+    def rates(self) -> list[float]:
+        """The word error rate from each seed, in percent."""
+        return [100 * int(errors.sum()) / int(self.words.sum()) for errors in self.errors]
+
+
+def trials_of(
+    matrix: Matrix, records: Mapping[Key, Record], corpus: str, plan: str, recogniser: str
+) -> Trials | None:
+    """The trials of a recogniser; None where no seed is finished.
+
+    Raises:
+        InputError: the seeds were not scored on the same utterances.
+    """
+    whole: dict[int, list[Key]] = {}
+    for seed in matrix.experiment.seeds:
+        cells = [c for c in matrix.cells if (c.plan, c.corpus, c.seed) == (plan, corpus, seed)]
+        keys = [(cell, recogniser, matrix.experiment.split) for cell in cells]
+        if all(key in records for key in keys):
+            whole[seed] = keys
+    if not whole:
+        return None
+    heard = {
+        seed: {(key[0].fold, each.id): each for key in keys for each in matrix.records.heard(key)}
+        for seed, keys in whole.items()
+    }
+    first = next(iter(heard.values()))
+    utterances = list(first)
+    for seed, each in heard.items():
+        if each.keys() != first.keys():
+            raise InputError(
+                f"{matrix.records.folder}: {plan} was scored on other utterances from seed {seed} "
+                f"than from seed {next(iter(heard))}; remove its lines, to score it again"
+            )
+    costs = [[_seconds(matrix, records, key[0]) for key in keys] for keys in whole.values()]
+    known = [[cost for cost in each if cost is not None] for each in costs]
+    return Trials(
+        record=records[next(iter(whole.values()))[0]],
+        seeds=list(whole),
+        utterances=utterances,
+        speakers=[first[u].speaker for u in utterances],
+        words=np.array([first[u].words for u in utterances]),
+        errors=np.array([[each[u].errors for u in utterances] for each in heard.values()]),
+        seconds=mean(map(sum, known)) if known == costs else None,
+    )
+
+
+def _seconds(matrix: Matrix, records: Mapping[Key, Record], cell: Cell) -> float | None:
+    """Of a cell's training and of those that it needs."""
+    record = records.get(matrix.keys(cell)[0])
+    needed = {plan for plan, _ in matrix.plans[cell.plan].needs.values()}
+    seconds = [_seconds(matrix, records, cell.of(plan)) for plan in needed]
+    known = [each for each in seconds if each is not None]
+    if record is None or len(known) < len(seconds):
+        return None
+    return record.seconds + sum(known)
