@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codert.errors import InputError
 
-_DEMO_HOURS = 2.6  # what two cores learn from in minutes
+_DEMO_HOURS = 6.0
 
 Command = Callable[[argparse.Namespace], int]
 
