@@ -14,6 +14,7 @@ models:
   large: {encoder: {kind: lstm, channels: 12, strides: [2, 2], layers: 2, width: 16, dropout: 0.1},
           predictor: {kind: stateless, context: 2, width: 8, dropout: 0.2}}
 wordpieces: {size: 9}
+edge: {match: encoder_logits}
 data: {batch_seconds: 4}
 training: {epochs: 2, checkpoint_every: 0}
 """

@@ -117,7 +117,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print(table(rows))
+    print(table(rows, reference.card.strategy or reference.folder.name))
     print(f"WERR and p: compared with {reference.folder}")
     skipped = systems[0].skipped
     if skipped:
@@ -163,7 +163,7 @@ def _demo(options: argparse.Namespace) -> int:
         command=shlex.join(["codert", *sys.argv[1:]]),
     )
     rows = demo.run()
-    print(json.dumps(rows, indent=2) if options.json else table(rows))
+    print(json.dumps(rows, indent=2) if options.json else table(rows, "alone"))
     print(f"report: {options.out / 'report.html'}", file=sys.stderr)
     return 0
 

@@ -51,6 +51,7 @@ def assert_refused(path: Path, complaint: str) -> None:
             "models: {a: {}}\nrecognisers: {s: {model: a}}\ntraining: {rate: {peek: 1}}",
             "did you mean 'peak'",
         ),
+        (edge("match: lattice") + "\nedge: 3", "edge is 3; write keys and values"),
         (edge("gauge: centred"), r"edges\[0\].match is None; write encoder_logits or lattice"),
         (edge("match: latice"), r"match is 'latice'; write encoder_logits or lattice"),
         (edge("match: [lattice]"), r"match is \['lattice'\]; write encoder_logits or lattice"),
@@ -155,6 +156,30 @@ edges:
     )
     assert [edge.match for edge in plan.edges] == ["lattice"] * 2 + ["encoder_logits"] * 2
     assert build(Plan, plain(plan), "f") == plan
+
+
+def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
+    ends = "from: teacher, to: student"
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        TWO.replace("MODEL", "a") + "edge: {match: lattice, weight: 2, schedule: {ramp: 0.5}}"
+    )
+    path = write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, weight: 3, schedule: {{end: 0.9}}}}]")
+    plan = read_plan(path, settings)
+    assert plan.edges == (
+        LatticeEdge("teacher", "student", weight=2.0, schedule=EdgeSchedule(ramp=0.5)),
+        LatticeEdge("teacher", "student", weight=3.0, schedule=EdgeSchedule(ramp=0.5, end=0.9)),
+    )
+    over = {"edge": {"match": "encoder_logits", "weight": 0.5}}
+    plan = read_plan(path, settings, over)
+    assert [(edge.match, edge.weight) for edge in plan.edges] == [
+        ("encoder_logits", 0.5),
+        ("encoder_logits", 3.0),
+    ]
+    assert_refused(
+        write(tmp_path, "edges: [student]\nsettings: settings.yaml"),
+        r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or lattice",
+    )
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

@@ -70,8 +70,11 @@ def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
 def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Path) -> None:
-    over = {"recognisers": {"teacher": {"frozen": str(teacher)}}} if recipe == "static" else {}
-    plan = tiny_plan(recipe, settings, **over)
+    over: dict[str, dict[str, object]] = {
+        "static": {"recognisers": {"teacher": {"frozen": str(teacher)}}},
+        "shared-front-end": {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}},
+    }
+    plan = tiny_plan(recipe, settings, **over.get(recipe, {}))
     outcome = run(plan)
     assert set(outcome.recognisers) == set(plan.live)
     for folder in outcome.recognisers.values():
@@ -149,8 +152,9 @@ def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
     # Once it is frozen its lattice may teach, and its encoder logits still may not.
     frozen = {"recognisers": {"teacher": {"frozen": str(outcome.recognisers["teacher"])}}}
     assert taught_by(run(tiny_plan("static", settings, edges=edges, **frozen), "2"), "lattice")
+    edges = [edge("encoder_logits")]
     with pytest.raises(InputError, match=r"edges\[0\]: .* a head that no loss trains"):
-        run(tiny_plan("static", settings, **frozen), "3")
+        run(tiny_plan("static", settings, edges=edges, **frozen), "3")
 
 
 def test_a_shared_decoder_is_one_decoder(run: Any, settings: Path) -> None:

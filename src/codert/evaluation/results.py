@@ -8,14 +8,11 @@ from codert.evaluation.scoring import cer, wer
 from codert.evaluation.significance import bootstrap_interval, compare
 from codert.evaluation.systems import System
 
-HEADINGS = (
-    "system",
-    "strategy",
-    "encoder params",
-    "WER % [95% CI]",
-    "WERR vs alone [95% CI]",
-    "p",
-)
+
+def headings(reference: str) -> tuple[str, ...]:
+    """Of the columns that `cells` fills; `reference` names what WERR compares with."""
+    versus = f"WERR vs {reference} [95% CI]"
+    return "system", "strategy", "encoder params", "WER % [95% CI]", versus, "p"
 
 
 class Result(TypedDict):
@@ -89,7 +86,7 @@ def _result(system: System, reference: System | None) -> Result:
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """A result as text, one cell for each of `HEADINGS`."""
+    """A result as text, one cell for each of `headings`."""
     low, high = result["wer_ci"]
     return (
         result["name"],
@@ -101,9 +98,9 @@ def cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def table(results: Sequence[Result]) -> str:
-    """The results in columns, one line each below the headings."""
-    return columns([HEADINGS, *map(cells, results)], names=2)
+def table(results: Sequence[Result], reference: str) -> str:
+    """The results in columns, one line each; `reference` names what they are compared with."""
+    return columns([headings(reference), *map(cells, results)], names=2)
 
 
 def columns(rows: Sequence[Sequence[str]], names: int) -> str:

@@ -46,12 +46,10 @@ def score_system(
         InputError: the folder is not a recogniser's, or no utterance can be used.
     """
     transcriber = Transcriber.load(folder)
-    dataset = Dataset(
-        utterances, transcriber.wordpieces, transcriber.features, DataConfig(), cache,
-        training=False,
-    )  # fmt: skip
+    pieces, features = transcriber.wordpieces, transcriber.features
+    dataset = Dataset(utterances, pieces, features, DataConfig(), cache, training=False)
     recogniser = transcriber.recogniser.to(device)
-    scores = recognise(recogniser, dataset, transcriber.wordpieces, device).transducer
+    scores = recognise(recogniser, dataset, pieces, device).transducer
     return System(
         folder,
         transcriber.card,

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codert.errors import InputError
 from codert.evaluation.entropy import Entropies, EntropySummary
-from codert.evaluation.results import HEADINGS, Result, cells
+from codert.evaluation.results import Result, cells, headings
 from codert.evaluation.scoring import alignment
 from codert.experiments.report_figures import (
     ENTROPIES,
@@ -102,7 +102,7 @@ def render(report: Report) -> str:
     """The report as HTML, without scripts and without addresses of other files."""
     return _TEMPLATES.get_template("report.html.jinja").render(
         report=report,
-        headings=HEADINGS,
+        headings=headings("alone"),
         rows=[cells(result) for result in report.results],
         curves=[
             (name, wer_figure(report.curves, name), loss_figure(report.curves, name))

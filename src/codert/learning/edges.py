@@ -19,7 +19,8 @@ class _Edge:
         student: `to`, the live recogniser that learns.
         weight: beside the transducer loss per label.
         schedule: how the weight comes up and goes down over the run.
-        gradient: whether a live teacher learns from the edge as well.
+        gradient: whether a live teacher learns from the edge as well. With `student` the edge
+            reaches no decoder that both share; a front end that both share it does reach.
         divergence: how the two are compared.
         temperature: of both sides' logits.
     """
@@ -65,7 +66,10 @@ class EncoderLogitEdge(_Edge):
         def logits(of: Outputs) -> Tensor:
             if self.gauge == "as_trained":
                 return of.encoded.logits
-            return centred(of.encoded.logits, of.predicted.logits, label_lengths)
+            decoder = of.predicted.logits
+            if self.gradient == "student" and teacher.predicted is student.predicted:
+                decoder = decoder.detach()  # it is the teacher's as well
+            return centred(of.encoded.logits, decoder, label_lengths)
 
         taught = logits(teacher)
         return encoder_logit_loss(

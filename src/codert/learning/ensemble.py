@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from codert.config import build
+from codert.data.features import FeatureConfig
 from codert.errors import InputError
 from codert.learning.plan import Plan, check_frame_rates, check_heads
 from codert.learning.randomness import stream
@@ -70,7 +72,7 @@ class Ensemble:
         frozen = {}
         for name, folder in plan.frozen.items():
             frozen[name], card = load_recogniser(folder)
-            _check_teacher(plan, name, card, features, symbols)
+            _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
         return cls(seed, live, frozen, groups)
 
@@ -114,11 +116,12 @@ class Ensemble:
         return {name: outputs[name if name in outputs else SHARED] for name in self.live}
 
 
-def _check_teacher(plan: Plan, name: str, card: Card, features: int, symbols: int) -> None:
+def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:
     where = f"recognisers.{name}.frozen: {plan.frozen[name]}"
-    if card.features["mels"] != features:
+    heard = build(FeatureConfig, card.features, where, "features")
+    if heard != plan.features:
         raise InputError(
-            f"{where}: it hears {card.features['mels']} mels and the plan makes {features}; "
+            f"{where}: it hears {heard} and the plan makes {plan.features}; "
             "set features as it was trained with"
         )
     if card.symbols != symbols:

@@ -20,7 +20,8 @@ class Objective:
 
     Attributes:
         total: what is minimised, a scalar with gradients.
-        terms: its parts by name, before their weights, without gradients.
+        terms: its parts by name, before their weights, without gradients; edges that match the
+            same for the same student are one part.
         losses: the transducer loss of each utterance, (B,), by recogniser.
         too_short_for_ctc: ids of utterances with fewer frames than CTC needs.
     """
@@ -64,7 +65,8 @@ def objective(
             teacher, student = outputs[edge.teacher], outputs[edge.student]
             loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
             result.total = result.total + weight * loss
-            result.terms[f"{edge.match}/{edge.student}"] = loss.detach()
+            term = f"{edge.match}/{edge.student}"
+            result.terms[term] = result.terms.get(term, 0) + loss.detach()
     return result
 
 

@@ -134,8 +134,10 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     below = read_yaml(settings) if settings is not None else {}
     where = f"{path}" + (f" (with {settings})" if settings is not None else "")
     keys = merged(merged(below, graph), over or {})
-    defaults = keys.pop("edge", {})
-    if isinstance(keys.get("edges"), list) and isinstance(defaults, dict):
+    defaults = keys.pop("edge", None) or {}
+    if not isinstance(defaults, dict):
+        raise InputError(f"{where}: edge is {defaults!r}; write keys and values")
+    if isinstance(keys.get("edges"), list):
         keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
     plan = build(Plan, keys, where)
     _check(plan, where)
@@ -204,6 +206,11 @@ def _check_shared(plan: Plan, where: str) -> None:
     (first, config), *others = plan.live.items()
     if not others:
         raise InputError(f"{where}: share: only {first!r} learns; remove share, or add another")
+    if "front_end" in plan.share and not config.encoder.front_end.strides:
+        raise InputError(
+            f"{where}: share: the front end of {first!r} has no convolutions and so no weights; "
+            "remove front_end"
+        )
     for name, other in others:
         for part, mine, theirs in (
             ("front_end", config.encoder.front_end, other.encoder.front_end),

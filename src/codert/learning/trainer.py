@@ -82,7 +82,7 @@ class Trainer:
         curves = self.folder / CURVES
         if curves.exists():
             lines = curves.read_text(encoding="utf-8").splitlines()
-            kept = [x for x in lines if json.loads(x)["update"] <= self.position.updates]
+            kept = [x for x in lines if _update_of(x) <= self.position.updates]
             curves.write_text("".join(f"{x}\n" for x in kept), encoding="utf-8")
 
     def run(self) -> None:
@@ -209,6 +209,14 @@ class Trainer:
                 self.position.best[name] = now
                 self.save_best(name, self.position.updates)
         return rates
+
+
+def _update_of(line: str) -> float:
+    """Of a line of the curves; the last may be cut off, if the run was killed."""
+    try:
+        return float(json.loads(line)["update"])
+    except json.JSONDecodeError:
+        return math.inf
 
 
 def _not_finite(batch: Batch, result: Objective) -> InputError:

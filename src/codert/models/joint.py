@@ -36,8 +36,8 @@ class MLPJointConfig:
 
     Attributes:
         width: J.
-        head_weight: of that additive loss; 0 leaves the heads untrained, and no edge may
-            then match encoder logits.
+        head_weight: of that additive loss; 0 leaves the decoder's head untrained and the
+            encoder's to CTC, and no edge may then match encoder logits.
     """
 
     kind: Literal["mlp"]
