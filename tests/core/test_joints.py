@@ -83,4 +83,5 @@ def test_parameter_counts_leave_heads_out(joint: JointConfig) -> None:
     model = recogniser(joint)
     weights = {n: p.numel() for n, p in model.named_parameters() if ".head." not in n}
     assert model.total_params == sum(weights.values())
-    assert model.encoder_params == sum(n for k, n in weights.items() if k.startswith(("front_end.", "encoder.")))
+    of_encoder = ("front_end.", "encoder.")
+    assert model.encoder_params == sum(n for k, n in weights.items() if k.startswith(of_encoder))

@@ -10,7 +10,7 @@ import torch
 
 from codert.errors import InputError
 from codert.evaluation.entropy import Entropies, EntropySummary, MeanEntropy
-from codert.evaluation.results import HEADINGS, Result, table
+from codert.evaluation.results import Result, headings, table
 from codert.experiments.report import Example, Report, Trace, read_curves, render, write_report
 
 HOSTILE = '</style><script src="x.js">alert(1)</script><img src=x onerror=alert(1)>$\\frac$'
@@ -123,7 +123,7 @@ def test_figures_are_svg_with_a_text_for_those_who_cannot_see_them(page: Page) -
 
 
 def test_tables_show_every_figure(page: Page) -> None:
-    assert list(HEADINGS) in page.rows
+    assert list(headings("alone")) in page.rows
     assert ["alone", "tandem", "1,234,567", "23.46 [22.00, 25.00]", "-", "-"] in page.rows
     assert [
         *("tandem", "tandem", "1,234,567", "23.46 [22.00, 25.00]"),
@@ -170,7 +170,7 @@ def test_sections_without_content_are_left_out() -> None:
         core_seconds={},
     )
     page = Page(render(bare))
-    assert page.rows == [list(HEADINGS)]
+    assert page.rows == [list(headings("alone"))]
     assert page.alternatives == []
 
 
@@ -198,7 +198,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 def test_table_for_the_terminal() -> None:
-    assert table([result("alone", None), result("tandem-shared")]).splitlines() == [
+    assert table([result("alone", None), result("tandem-shared")], "alone").splitlines() == [
         "system         strategy  encoder params        WER % [95% CI]  WERR vs alone [95% CI]"
         "      p",
         "alone          tandem         1,234,567  23.46 [22.00, 25.00]                       -"
