@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from codert.data.dataset import Batch
 from codert.data.manifest import Utterance, read_manifest, write_manifest
@@ -334,3 +334,18 @@ def test_an_mlp_joint_trains_with_heads(run: Any, settings: Path) -> None:
     plan = tiny_plan("tandem-shared", settings, models={"small": joint, "large": joint})
     folder = run(plan).recognisers["student"].parent
     assert "heads/student" in (folder / CURVES).read_text()
+
+
+def test_a_run_is_resumed_with_the_teacher_that_it_began_with(
+    run: Any, settings: Path, teacher: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "teacher" / "teacher"
+    shutil.copytree(teacher, own)
+    plan = tiny_plan("static", settings, recognisers={"teacher": {"frozen": str(own)}})
+    run(plan)
+    run(plan, resume=True)
+    tensors = load_file(own / "weights.safetensors")
+    name = next(iter(tensors))
+    save_file(tensors | {name: tensors[name] + 1}, own / "weights.safetensors")
+    with pytest.raises(InputError, match=r"recognisers\.teacher\.frozen is not the teacher"):
+        run(plan, resume=True)

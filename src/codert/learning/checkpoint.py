@@ -3,6 +3,7 @@
 Random states are not in it: every stream is a function of the seed and the step.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ class Position:
         core_seconds: of the CPU so far, over all sessions.
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
+        teachers: a digest of the weights of each frozen recogniser.
     """
 
     epoch: int = 0
@@ -35,12 +37,14 @@ class Position:
     core_seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     too_short_for_ctc: list[str] = field(default_factory=list)
+    teachers: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(
     path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer], position: Position
 ) -> None:
     """Write it whole or not at all; raises InputError where the disk is full."""
+    position.teachers = _digests(ensemble)
     tensors = {}
     for owner, modules in ensemble.groups.items():
         for name, tensor in modules.state_dict().items():
@@ -55,7 +59,7 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
     """Restore what `save_checkpoint` wrote.
 
     Raises:
-        InputError: it is missing, broken, or of another plan.
+        InputError: it is missing, broken, of another plan, or was taught by another teacher.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -67,6 +71,12 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
         raise InputError(f"{path}: nothing to resume; run without --resume") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be resumed from: {error}; train anew") from None
+    for name, digest in _digests(ensemble).items():
+        if digest != position.teachers.get(name):
+            raise InputError(
+                f"{path}: recognisers.{name}.frozen is not the teacher that the run was begun "
+                "with; bring that one back, or train anew"
+            )
     try:
         for owner, modules in ensemble.groups.items():
             modules.load_state_dict(_below(tensors, f"weights/{owner}/"))
@@ -74,6 +84,17 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: is of another plan: {error}") from None
     return position
+
+
+def _digests(ensemble: Ensemble) -> dict[str, str]:
+    """Of the frozen weights: their folders may move, they themselves may not change."""
+    digests = {}
+    for name, recogniser in ensemble.frozen.items():
+        digest = hashlib.sha256()
+        for tensor in recogniser.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        digests[name] = digest.hexdigest()
+    return digests
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
