@@ -171,18 +171,26 @@ class _Bars:
 
     def __init__(self, jobs: int, done: int) -> None:
         self._bars: dict[str, tqdm[Any]] = {}
-        # Bars on a terminal only: in a file they would be a line every half a second.
-        self._all = tqdm(total=jobs, initial=done, desc="jobs", leave=False, disable=None)
+        # In a file each refreshing is another line.
+        self._seconds = 0.1 if sys.stderr.isatty() else 10.0
+        self._all = tqdm(
+            total=jobs, initial=done, desc="jobs", leave=False, mininterval=self._seconds
+        )
 
     def show(self, job: Job) -> None:
         """What is known of it now."""
         if job.name not in self._bars:
             self._bars[job.name] = tqdm(
-                total=100, desc=job.name, bar_format=_BAR, leave=False, disable=None
+                total=100,
+                desc=job.name,
+                bar_format=_BAR,
+                leave=False,
+                mininterval=self._seconds,
+                miniters=0,
             )
         bar, newest = self._bars[job.name], job.progress()
+        bar.set_postfix_str(_rates(newest), refresh=False)
         bar.update(100 * newest.get("progress", 0.0) - bar.n)
-        bar.set_postfix_str(_rates(newest))
 
     def close(self, job: Job, complaint: str | None) -> None:
         """It has ended, and how."""
