@@ -107,6 +107,26 @@ def test_batch_norm_statistics_are_those_of_the_real_frames() -> None:
     assert_close(norm.running_var, 0.9 + 0.1 * frames.var(0))
 
 
+def test_a_batch_of_a_single_frame_is_normalised_as_in_inference() -> None:
+    model = encoder(CONFIGS[0], train=True)
+    model(*batched([utterance(30)]))  # so that the statistics are no longer those of the beginning
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    single = batched([utterance(1)], math.nan, more=6)
+    expected, _ = model.eval()(*single)
+    found, lengths = model.train()(*single)
+    assert lengths.tolist() == [1]
+    assert torch.equal(found[0, 0], expected[0, 0])
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    torch.autograd.backward(found[0, 0].square().sum())
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters())
+
+    # Two frames of which the second stride leaves one: a batch by itself for the first alone.
+    model(*batched([utterance(4)]))
+    moved = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
+    assert moved
+    assert all(name.startswith("front_end.convolutions.0.") for name in moved)
+
+
 @configs
 def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
     look_ahead, rate = 0, 1

@@ -20,7 +20,7 @@ from codert.learning.plan import Plan
 from codert.learning.run import Outcome, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
-from ..tiny import RECIPES, tiny_plan
+from ..tiny import RATE, RECIPES, spoken, tiny_plan
 
 CPU = torch.device("cpu")
 
@@ -253,6 +253,19 @@ def test_utterances_too_short_for_ctc_are_counted_and_still_learnt(
     write_manifest(tmp_path / "manifest.tsv", [*utterances, crowded])
     plan = tiny_plan("alone", settings, training={"epochs": 1})
     assert run(plan, manifest=tmp_path / "manifest.tsv").too_short_for_ctc == 1
+
+
+def test_an_utterance_of_a_single_frame_in_a_batch_by_itself_is_learnt(
+    run: Any, corpus: Path, settings: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "click.wav", spoken("A")[2000:2480], RATE)  # 30 ms
+    click = Utterance("click", tmp_path / "click.wav", "A", "s", "train", 0.03)
+    write_manifest(tmp_path / "manifest.tsv", [*read_manifest(corpus), click])
+    data = {"batch_seconds": 0.04}
+    plan = tiny_plan("alone", settings, data=data, training={"epochs": 1})
+    outcome = run(plan, manifest=tmp_path / "manifest.tsv")
+    assert not outcome.skipped
+    assert all(x.isfinite().all() for x in weights(outcome.recognisers["student"]).values())
 
 
 def test_a_loss_that_is_not_finite_names_its_utterances(

@@ -77,6 +77,8 @@ class _Convolution(nn.Module):
         x = self.convolution(x.mT).mT
         lengths = (lengths + self.stride - 1) // self.stride
         real = inside(lengths, x.shape[1])
-        result = x.new_zeros(x.shape)
-        result[real] = torch.relu(self.norm(x[real]))
+        frames, result = x[real], x.new_zeros(x.shape)
+        # A single frame has no variance: it is normalised as in inference, and moves no statistic.
+        self.norm.train(self.training and len(frames) > 1)
+        result[real] = torch.relu(self.norm(frames))
         return result, lengths
