@@ -38,14 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from codert.config import assignments
+    from codert.config import assignments, check_name
     from codert.learning.machine import machine
     from codert.learning.plan import read_plan
     from codert.learning.run import train
     from codert.learning.trainer import Stopped
 
     plan = read_plan(options.recipe, options.settings, assignments(options.set))
-    folder = options.out / (options.name or options.recipe.stem)
+    name = options.name or options.recipe.stem
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise InputError(f"{error}; --name gives the run another") from None
+    folder = options.out / name
     device = machine(options.device, options.threads)
     try:
         outcome = train(plan, options.data, folder, options.cache, device, options.resume)
@@ -404,7 +409,7 @@ def _settings_arguments(parser: argparse.ArgumentParser) -> None:
 def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     _cache_argument(parser)
     parser.add_argument("--device", help="cpu or cuda (cuda where there is one)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (1)")
+    parser.add_argument("--threads", type=_count, default=1, help="of the CPU (1)")
 
 
 def _cache_argument(parser: argparse.ArgumentParser) -> None:

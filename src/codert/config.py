@@ -9,6 +9,7 @@ the file nor the key that was probably meant.
 import dataclasses
 import difflib
 import json
+import math
 import re
 import types
 import typing
@@ -21,6 +22,7 @@ from codert.errors import InputError
 T = TypeVar("T")
 
 _WORD = re.compile(r"[\w./-]+")
+_NAME = re.compile(r"\w[\w.+-]*")
 _EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -137,7 +139,10 @@ def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
     # YAML 1.1 reads 1e-3, which lacks a point, as text.
     if annotation is float and isinstance(value, str) and _EXPONENTIAL.fullmatch(value):
         return float(value)
-    if isinstance(value, annotation) and not (annotation is int and isinstance(value, bool)):
+    # JSON, which configurations are kept in, knows neither infinity nor nan.
+    unkept = isinstance(value, float) and not math.isfinite(value)
+    boolean = annotation is int and isinstance(value, bool)
+    if isinstance(value, annotation) and not unkept and not boolean:
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     raise _wrong(where, key, value, names.get(annotation, getattr(annotation, "__name__", "?")))
@@ -188,6 +193,12 @@ def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:
         return cls(**arguments)
     except ValueError as error:  # a check of the dataclass's own
         raise InputError(f"{where}: {key}: {error}" if key else f"{where}: {error}") from None
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a name that is to be a folder's and cannot."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is to name a folder; use letters, digits, - and _")
 
 
 def unknown_key(where: str, key: str, name: str, known: Iterable[str]) -> InputError:

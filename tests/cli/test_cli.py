@@ -85,6 +85,10 @@ def test_train_evaluate_transcribe(
             ["train", str(RECIPES / "alone.yaml"), "--data", "m", "--out", "r", "--set", "x"],
             "key.key=value",
         ),
+        (
+            ["train", str(RECIPES / "alone.yaml"), "--data", "m", "--out", "r", "--name", "../x"],
+            "'../x' is to name a folder; use letters, digits, - and _; --name gives",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(

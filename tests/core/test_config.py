@@ -1,6 +1,7 @@
 """Strict reading of configurations: every error names the file, the key and the mend."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +103,9 @@ def test_all_that_is_written_is_read() -> None:
         ({"title": "a", "copies": "1"}, "f.yaml: copies is '1'; write a whole number"),
         ({"title": "a", "opacity": True}, "f.yaml: opacity is True; write a number"),
         ({"title": "a", "opacity": "half"}, "f.yaml: opacity is 'half'; write a number"),
+        ({"title": "a", "opacity": math.nan}, "f.yaml: opacity is nan; write a number"),
+        ({"title": "a", "opacity": -math.inf}, "f.yaml: opacity is -inf; write a number"),
+        ({"title": "a", "sizes": [1.0, math.inf]}, "f.yaml: sizes[1] is inf; write a number"),
         ({"title": "a", "opacity": "e5"}, "f.yaml: opacity is 'e5'; write a number"),
         ({"title": "a", "framed": 1}, "f.yaml: framed is 1; write true or false"),
         ({"title": "a", "framed": "yes"}, "f.yaml: framed is 'yes'; write true or false"),
@@ -244,19 +248,21 @@ def test_plain_is_the_inverse_of_build() -> None:
     assert build(Drawing, yaml.safe_load(yaml.safe_dump(plain(drawing))), "f") == drawing
 
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
 @few
 @given(
     st.builds(
         Drawing,
         title=st.text(),
-        shape=st.builds(Circle, st.just("circle"), st.floats(allow_nan=False))
-        | st.builds(Square, side=st.integers()),
-        opacity=st.floats(allow_nan=False),
+        shape=st.builds(Circle, st.just("circle"), FINITE) | st.builds(Square, side=st.integers()),
+        opacity=FINITE,
         copies=st.integers(1, 9),
         framed=st.booleans(),
         colour=st.sampled_from(["red", "blue"]),
         note=st.none() | st.text(),
-        sizes=st.lists(st.floats(allow_nan=False)).map(tuple),
+        sizes=st.lists(FINITE).map(tuple),
         layers=st.dictionaries(st.text(), st.builds(Square, side=st.integers())),
         origin=st.text(),
     )

@@ -242,10 +242,3 @@ def test_grouping_keeps_to_the_budget(lengths: list[int], budget: int) -> None:
     for group in groups:
         padded = len(group) * max(lengths[int(id)] for id in group)
         assert padded <= budget or len(group) == 1
-
-
-def test_configurations_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match="speeds"):
-        DataConfig(speeds=())
-    with pytest.raises(ValueError, match="max_seconds"):
-        DataConfig(batch_seconds=0)

@@ -1,8 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from codert.config import build, merged, plain
+from codert.config import assignments, build, merged, plain
 from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge, LatticeEdge
 from codert.learning.plan import Plan, read_plan
@@ -72,6 +73,98 @@ def assert_refused(path: Path, complaint: str) -> None:
 )
 def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: str) -> None:
     assert_refused(write(tmp_path, text), complaint)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("training.epochs=0", "training: epochs, .* at least 1"),
+        ("training.accumulate=0", "training: .*accumulate .* at least 1"),
+        ("training.evaluate_every=0", "training: .*evaluate_every are at least 1"),
+        ("training.betas=[0.9]", "training: betas are two numbers"),
+        ("training.betas=[0.9, 1.0]", "training: betas are .* from 0 to less than 1"),
+        ("training.betas=[-0.1, 0.9]", "training: betas are .* from 0 to less than 1"),
+        ("training.betas=[.nan, 0.9]", r"training\.betas\[0\] is nan; write a number"),
+        ("training.weight_decay=-1", "training: weight_decay, .* at least 0"),
+        ("training.ctc_weight=-0.3", "training: .*ctc_weight .* at least 0"),
+        ("training.fastemit=-0.01", "training: .*fastemit are at least 0"),
+        ("training.clip=0", "training: clip is above 0"),
+        ("training.checkpoint_every=-1", "training: checkpoint_every .* at least 0"),
+        ("training.seed=-1", "training: .*seed are at least 0"),
+        ("training.rate.peak=0", r"training\.rate: peak is above 0"),
+        ("training.rate.peak=.inf", r"training\.rate\.peak is inf; write a number"),
+        ("training.rate.warmup=1", r"training\.rate: .*warmup from 0 to less than 1"),
+        ("models.a.encoder.kernel=4", r"models\.a\.encoder: kernel is 4; write an odd number"),
+        ("models.a.encoder.kernel=-1", r"models\.a\.encoder: kernel is -1; write an odd number"),
+        ("models.a.encoder.strides=[]", r"models\.a\.encoder: strides is empty"),
+        ("models.a.encoder.strides=[2, 0]", r"models\.a\.encoder: .*strides are at least 1"),
+        ("models.a.encoder.channels=0", r"models\.a\.encoder: channels, .* are at least 1"),
+        ("models.a.encoder.layers=0", r"models\.a\.encoder: .*layers, .* are at least 1"),
+        ("models.a.encoder.width=0", r"models\.a\.encoder: .*width .* are at least 1"),
+        ("models.a.encoder.dropout=1", r"models\.a\.encoder: dropout is from 0 to less than 1"),
+        ("models.a.encoder.dropout=-0.1", r"models\.a\.encoder: dropout is from 0 to less"),
+        (
+            "models.a.encoder={kind: module, module: 'x:Y', subsampling: 0}",
+            r"models\.a\.encoder: subsampling is at least 1",
+        ),
+        (
+            "models.a.predictor={kind: stateless, context: 0}",
+            "models.a.predictor: context and .* at least",
+        ),
+        (
+            "models.a.predictor={kind: stateless, width: 0}",
+            "models.a.predictor: .*width are at least 1",
+        ),
+        (
+            "models.a.predictor={kind: stateless, dropout: 1}",
+            "models.a.predictor: dropout is from 0 to",
+        ),
+        (
+            "models.a.predictor={kind: lstm, layers: 0}",
+            "models.a.predictor: layers and .* at least 1",
+        ),
+        (
+            "models.a.predictor={kind: lstm, dropout: 1.5}",
+            "models.a.predictor: dropout is from 0 to less",
+        ),
+        ("models.a.joint={kind: mlp, width: 0}", r"models\.a\.joint: width is at least 1"),
+        (
+            "models.a.joint={kind: mlp, head_weight: -1}",
+            r"models\.a\.joint: .*head_weight at least",
+        ),
+        ("data.speeds=[]", "data: speeds must be one factor or more"),
+        ("data.speeds=[1.0, 0]", "data: speeds .* each above 0"),
+        ("data.max_seconds=0", "data: max_seconds .* above 0"),
+        ("data.batch_seconds=-1", "data: .*batch_seconds must be above 0"),
+        ("data.batch_seconds=.inf", r"data\.batch_seconds is inf; write a number"),
+        ("data.noise={low_db: 20, high_db: 5}", r"data\.noise: low_db must not be above high_db"),
+        (
+            "data.spec_augment={time_masks: 1, time_width: -1, frequency_masks: 1, "
+            "frequency_width: 1}",
+            r"data\.spec_augment: masks and widths must be 0 or more",
+        ),
+        ("data.fold={number: 5, of: 5}", r"data\.fold: .*number is from 0 to below it"),
+        ("features.mels=0", "features: mels, .* above 0"),
+        ("features.mels=2", "features: kaldi .* write 3 mels or more"),
+        ("features.mels=500", "features: kaldi .* fewer for a shorter window"),
+        ("features.high_frequency=9000", "features: kaldi .* between 20 and half the rate"),
+        ("features.window_ms=0.01", "features: kaldi .* window_ms"),
+        ("features.shift_ms=0.01", "features: shift_ms is less than a sample"),
+        ("wordpieces.size=2", "wordpieces: size is at least 3"),
+        ("recognisers.s.model=", "recognisers.s: write either model"),
+        ("recognisers={../s: {model: a}}", r"'\.\./s' is to name a folder; use letters"),
+        ("recognisers={a b: {model: a}}", "'a b' is to name a folder; use letters"),
+        ("recognisers={s.1: {model: a}}", r"recognisers\.s\.1: choose a name without dots"),
+        ("recognisers={shared: {model: a}}", r"recognisers\.shared: .* not 'shared'"),
+    ],
+)
+def test_values_out_of_range_name_file_key_and_mend(
+    tmp_path: Path, value: str, complaint: str
+) -> None:
+    path = write(tmp_path, "models: {a: {encoder: {kind: lstm}}}\nrecognisers: {s: {model: a}}")
+    assert read_plan(path).live  # nothing else is wrong
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {complaint}"):
+        read_plan(path, over=assignments([value]))
 
 
 FROZEN = "models: {a: {}}\nrecognisers: {teacher: {frozen: x}, student: {model: a}}\n"

@@ -27,12 +27,35 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no filter bank can be made of."""
-        if self.mels < 1 or self.rate < 1 or self.window_ms <= 0 or self.shift_ms <= 0:
+        if min(self.mels, self.rate, self.window_ms, self.shift_ms) <= 0:
             raise ValueError("mels, rate, window_ms and shift_ms must be above 0")
+        if self.shift_ms * self.rate < 1000:
+            raise ValueError("shift_ms is less than a sample; write a longer one")
+        try:
+            kaldi.OnlineFbank(_options(self))
+        except ValueError as error:
+            raise ValueError(
+                f"kaldi has no filter bank of these mels, rate, window_ms and high_frequency: "
+                f"{str(error).rstrip('.')}; write 3 mels or more, fewer for a shorter window, "
+                "and a high_frequency between 20 and half the rate"
+            ) from None
 
     def frames(self, seconds: float) -> int:
         """The number of frames that so much audio gives."""
         return round(seconds * 1000 / self.shift_ms)
+
+
+def _options(config: FeatureConfig) -> kaldi.FbankOptions:
+    options = kaldi.FbankOptions()
+    options.frame_opts.dither = 0.0
+    options.frame_opts.snip_edges = False
+    options.frame_opts.samp_freq = config.rate
+    options.frame_opts.frame_length_ms = config.window_ms
+    options.frame_opts.frame_shift_ms = config.shift_ms
+    options.mel_opts.num_bins = config.mels
+    options.mel_opts.low_freq = 20.0
+    options.mel_opts.high_freq = config.high_frequency
+    return options
 
 
 class Fbank:
@@ -41,15 +64,7 @@ class Fbank:
     def __init__(self, config: FeatureConfig) -> None:
         """Make the windows and the bands that `config` asks for."""
         self.config = config
-        self._options = kaldi.FbankOptions()
-        self._options.frame_opts.dither = 0.0
-        self._options.frame_opts.snip_edges = False
-        self._options.frame_opts.samp_freq = config.rate
-        self._options.frame_opts.frame_length_ms = config.window_ms
-        self._options.frame_opts.frame_shift_ms = config.shift_ms
-        self._options.mel_opts.num_bins = config.mels
-        self._options.mel_opts.low_freq = 20.0
-        self._options.mel_opts.high_freq = config.high_frequency
+        self._options = _options(config)
 
     def __call__(self, samples: Samples) -> Features:
         """The log-mel energies (T, mels) of `samples` (N,).

@@ -27,6 +27,11 @@ class WordPieceConfig:
     kind: Literal["unigram", "bpe"] = "unigram"
     byte_fallback: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a size that leaves no word-piece."""
+        if self.size < 3:
+            raise ValueError("size is at least 3: the blank, the unknown and a word-piece")
+
 
 class WordPieces:
     """A vocabulary of V word-pieces. Id 0 is the blank and 1 the unknown; equal by its bytes."""

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codert.config import build, read_yaml
+from codert.config import build, check_name, read_yaml
 from codert.errors import InputError
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
-# Names become folders.
-_NAME = re.compile(r"[\w][\w.+-]*")
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,7 @@ class Experiment:
         """Raises ValueError for what no matrix can be made of."""
         labels = [variant.label for variant in self.plans]
         for name in (self.name, *labels, *self.corpora):
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is to name a folder; use letters, digits, - and _")
+            check_name(name)
         for what, given in (("plans", labels), ("seeds", self.seeds), ("corpora", self.corpora)):
             if not given:
                 raise ValueError(f"{what} are empty; write one or more")
@@ -76,6 +73,8 @@ class Experiment:
                 raise ValueError(f"{what} has one twice; give each plan a name of its own")
         if self.reference not in labels:
             raise ValueError(f"reference is {self.reference!r}; plans are {', '.join(labels)}")
+        if min(self.seeds) < 0:
+            raise ValueError("seeds are 0 or more")
         if self.folds is not None and self.folds < 2:
             raise ValueError("folds is at least 2")
         for over in (self.over, *(variant.over for variant in self.plans)):

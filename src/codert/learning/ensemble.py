@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from codert.config import build
 from codert.data.features import FeatureConfig
 from codert.errors import InputError
-from codert.learning.plan import Plan, check_frame_rates, check_heads
+from codert.learning.plan import SHARED, Plan, check_frame_rates, check_heads
 from codert.learning.randomness import stream
 from codert.models.folder import Card, load_recogniser
 from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Decoder, Encoded, Encoder, Predicted, Recogniser
-
-SHARED = "shared"
 
 M = TypeVar("M", bound=nn.Module)
 

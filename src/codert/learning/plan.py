@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codert.config import build, merged, read_yaml
+from codert.config import build, check_name, merged, read_yaml
 from codert.data.dataset import DataConfig
 from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
@@ -15,6 +15,8 @@ from codert.errors import InputError
 from codert.learning.edges import Edge
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
+
+SHARED = "shared"  # the owner of what recognisers share, where they have names of their own
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Member:
 
     def __post_init__(self) -> None:
         """Raises ValueError unless exactly one of model and frozen is given."""
-        if (self.model is None) == (self.frozen is None):
+        if bool(self.model) == bool(self.frozen):
             raise ValueError("write either model: NAME or frozen: RUN")
 
 
@@ -52,7 +54,7 @@ class TrainingConfig:
         ctc_weight: of a CTC loss per label on the encoder logits.
         fastemit: FastEmit's weight.
         evaluate_every: epochs between looks at the development split.
-        checkpoint_every: seconds between checkpoints.
+        checkpoint_every: seconds between checkpoints; 0 for one after every update.
         seed: of initialisation, dropout, order and augmentation.
     """
 
@@ -72,10 +74,14 @@ class TrainingConfig:
         """Raises ValueError for what cannot be trained with."""
         if min(self.epochs, self.accumulate, self.evaluate_every) < 1:
             raise ValueError("epochs, accumulate and evaluate_every are at least 1")
-        if len(self.betas) != 2:
-            raise ValueError("betas are two numbers")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("betas are two numbers from 0 to less than 1")
         if self.clip <= 0:
             raise ValueError("clip is above 0")
+        if min(self.weight_decay, self.ctc_weight, self.fastemit) < 0:
+            raise ValueError("weight_decay, ctc_weight and fastemit are at least 0")
+        if self.checkpoint_every < 0 or self.seed < 0:
+            raise ValueError("checkpoint_every and seed are at least 0")
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,13 @@ class Plan:
     wordpieces: WordPieceConfig = WordPieceConfig()  # noqa: RUF009
     training: TrainingConfig = TrainingConfig()
     understands: str = "speech like that of its training data"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a recogniser that no folder and no group can be named by."""
+        for name in self.recognisers:
+            check_name(name)
+            if "." in name or name == SHARED:
+                raise ValueError(f"recognisers.{name}: choose a name without dots, not {SHARED!r}")
 
     @property
     def live(self) -> dict[str, RecogniserConfig]:

@@ -43,6 +43,8 @@ class LSTMEncoderConfig:
             raise ValueError("strides is empty; write one stride at least")
         if min(self.channels, self.layers, self.width, *self.strides) < 1:
             raise ValueError("channels, layers, width and strides are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout is from 0 to less than 1")
 
     @property
     def front_end(self) -> FrontEndConfig:
@@ -76,9 +78,11 @@ class ModuleEncoderConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ValueError where `module` is not package.module:Class."""
+        """Raises ValueError where `module` is not package.module:Class, or no frame is left."""
         if self.module.count(":") != 1:
             raise ValueError(f"module is {self.module!r}; write it as package.module:Class")
+        if self.subsampling < 1:
+            raise ValueError("subsampling is at least 1")
 
     @property
     def front_end(self) -> FrontEndConfig:

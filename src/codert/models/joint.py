@@ -44,6 +44,11 @@ class MLPJointConfig:
     width: int = 128
     head_weight: float = 0.3
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where no such joint can be built."""
+        if self.width < 1 or self.head_weight < 0:
+            raise ValueError("width is at least 1, and head_weight at least 0")
+
     def input_width(self, symbols: int) -> int:
         """What encoder and predictor are projected to."""
         return self.width

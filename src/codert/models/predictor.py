@@ -33,6 +33,8 @@ class StatelessPredictorConfig:
         """Raises ValueError where no such predictor can be built."""
         if min(self.context, self.width) < 1:
             raise ValueError("context and width are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout is from 0 to less than 1")
 
     def build(self, symbols: int) -> "Predictor":
         """The predictor for V symbols."""
@@ -58,6 +60,8 @@ class LSTMPredictorConfig:
         """Raises ValueError where no such predictor can be built."""
         if min(self.layers, self.width) < 1:
             raise ValueError("layers and width are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError("dropout is from 0 to less than 1")
 
     def build(self, symbols: int) -> "Predictor":
         """The predictor for V symbols."""
