@@ -25,6 +25,8 @@ ROOMS = [
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # These need torch alone, so that anyone's training loop can take the losses.
 TORCH_ALONE = ["distillation", "transducer", "lattice"]
+# The recipes' stems, less a word that is a role too.
+STRATEGIES = {p.stem for p in (SOURCE.parents[1] / "recipes").glob("*.yaml")} - {"teacher"}
 STANDARD = {"abc", "collections", "contextlib", "importlib", "math", "types", "typing"}
 
 
@@ -62,3 +64,17 @@ def test_the_losses_need_torch_alone(path: Path) -> None:
         return
     packages = {name.split(".")[0] for name in imports(path)}
     assert packages <= {"torch", "codert"} | STANDARD
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_nothing_branches_on_a_strategys_name(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    compared = {
+        each.value
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Compare, ast.match_case))
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant)
+    }
+    assert "alone" in STRATEGIES
+    assert not compared & STRATEGIES

@@ -50,8 +50,29 @@ def test_a_corpus_without_a_test_split_is_refused_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_training_that_fails_names_its_log(corpus: Path, tmp_path: Path) -> None:
+def test_bad_settings_are_refused_before_training(corpus: Path, tmp_path: Path) -> None:
     settings = tmp_path / "bad.yaml"
     settings.write_text("models: {}\n")
-    with pytest.raises(InputError, match=r"recognisers\.student\.model is 'small'.*log\.txt"):
+    with pytest.raises(InputError, match=r"recognisers\.student\.model is 'small'"):
         Demo(RECIPES, corpus, tmp_path / "out", tmp_path, settings).run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_fails_names_its_log(corpus: Path, settings: Path, tmp_path: Path) -> None:
+    many = ("wordpieces.size=5000",)
+    with pytest.raises(InputError, match=r"size 5000 .* too large .*log\.txt"):
+        Demo(RECIPES, corpus, tmp_path / "out", tmp_path, settings, many).run()
+
+
+def test_who_is_waited_for_and_what_is_long_goes_first(corpus: Path, tmp_path: Path) -> None:
+    trainings = Demo(RECIPES, corpus, tmp_path / "out", tmp_path).trainings()
+    assert [(each.name, each.after) for each in trainings] == [
+        ("teacher", ()),
+        ("tandem", ()),
+        ("tandem-shared", ()),
+        ("implicit", ()),
+        ("static", ("teacher",)),
+        ("alone", ()),
+    ]
+    frozen = {each.name: each.over for each in trainings if each.over}
+    assert frozen == {"static": (f"recognisers.teacher.frozen={tmp_path}/out/teacher/teacher",)}

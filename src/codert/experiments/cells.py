@@ -94,6 +94,15 @@ def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
     return found
 
 
+def needs_of(plan: Plan) -> dict[str, tuple[str, str]]:
+    """By frozen member, the plan and the recogniser that it is the run of; see `planned`."""
+    return {
+        member: (folder.parts[1], folder.parts[2])
+        for member, folder in plan.frozen.items()
+        if len(folder.parts) == 3 and folder.parts[0] == _RUNS
+    }
+
+
 def in_order(plans: dict[str, Planned]) -> list[str]:
     """The names of the plans, each behind those that it needs.
 
@@ -148,8 +157,4 @@ def _planned(
         over["strategy"] = variant.strategy
     settings = None if experiment.settings is None else file.parent / experiment.settings
     plan = read_plan(recipe, settings, over)
-    needs = {}
-    for member, folder in plan.frozen.items():
-        if len(folder.parts) == 3 and folder.parts[0] == _RUNS:
-            needs[member] = folder.parts[1], folder.parts[2]
-    return Planned(name, recipe, settings, over, plan, needs)
+    return Planned(name, recipe, settings, over, plan, needs_of(plan))

@@ -1,7 +1,7 @@
 """The whole comparison on one corpus: five students and a teacher, a table and a report."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,12 +12,13 @@ from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
 from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
+from codert.experiments.cells import needs_of
 from codert.experiments.demo_report import report_of
 from codert.experiments.jobs import run_jobs
 from codert.experiments.report import write_report
 from codert.experiments.training import Training
 from codert.learning.machine import machine
-from codert.learning.plan import read_plan
+from codert.learning.plan import Plan, read_plan
 from codert.models.folder import write_text
 
 # Each plan and the recogniser of it that the table shows, in the table's order.
@@ -29,10 +30,6 @@ SYSTEMS = {
     "tandem-shared": "student",
     "teacher": "teacher",
 }
-# The static student waits for its teacher; long trainings go first, so that two at a time end
-# together.
-_ORDER = ("teacher", "tandem-shared", "tandem", "implicit", "static", "alone")
-_AFTER = {"static": ("teacher",)}
 _AT_ONCE = 2
 
 
@@ -66,15 +63,20 @@ class Demo:
         """
         # Looked at before anything is trained: an empty test split would waste it all.
         test = utterances_of([self.manifest], "test", held_out_by(self._settings_file()))
-        outcome = run_jobs([self._training(plan) for plan in _ORDER], _AT_ONCE)
+        outcome = run_jobs(self.trainings(), _AT_ONCE)
         if outcome.failed:
             raise InputError("; ".join(f"{plan}: {why}" for plan, why in outcome.failed.items()))
         systems = self._score(test)
         rows = results(list(systems.values()), systems["alone"])
         write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
-        plan = read_plan(self._recipe("alone"), self.settings, assignments(self.over))
         report = report_of(
-            plan, rows, systems, test, runs=self.out, cache=self.cache, command=self.command
+            self._plan("alone"),
+            rows,
+            systems,
+            test,
+            runs=self.out,
+            cache=self.cache,
+            command=self.command,
         )
         write_report(self.out / "report.html", report)
         return rows
@@ -85,20 +87,33 @@ class Demo:
     def _settings_file(self) -> Path:
         return self.settings or self.recipes / "settings" / "commands.yaml"
 
-    def _training(self, plan: str) -> Training:
-        over = list(self.over)
-        if plan == "static":
-            teacher = self.out / "teacher" / SYSTEMS["teacher"]
-            over.append(f"recognisers.teacher.frozen={teacher}")
+    def _plan(self, plan: str) -> Plan:
+        return read_plan(self._recipe(plan), self._settings_file(), assignments(self.over))
+
+    def trainings(self) -> list[Training]:
+        """What others wait for goes first, then the longest, so that two at a time end together."""
+        plans = {plan: self._plan(plan) for plan in SYSTEMS}
+        needed = {plan for each in plans.values() for plan, _ in needs_of(each).values()}
+
+        def length(plan: str) -> tuple[int, ...]:
+            each = plans[plan]
+            return len(each.live), len(each.recognisers), len(each.edges)
+
+        order = sorted(plans, key=lambda plan: (plan in needed, length(plan)), reverse=True)
+        return [self._training(plan, needs_of(plans[plan])) for plan in order]
+
+    def _training(self, plan: str, needs: Mapping[str, tuple[str, str]]) -> Training:
+        folders = {member: self.out / run / name for member, (run, name) in needs.items()}
+        frozen = (f"recognisers.{member}.frozen={path}" for member, path in folders.items())
         return Training(
             name=plan,
             folder=self.out / plan,
-            after=_AFTER.get(plan, ()),
+            after=tuple(run for run, _ in needs.values()),
             recipe=self._recipe(plan),
             data=(self.manifest,),
             cache=self.cache,
             settings=self._settings_file(),
-            over=tuple(over),
+            over=(*self.over, *frozen),
         )
 
     def _score(self, test: Sequence[Utterance]) -> dict[str, System]:
