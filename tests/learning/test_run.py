@@ -144,7 +144,8 @@ def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
 ) -> None:
     mlp = {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}
     edges = [edge("lattice", divergence=divergence)]
-    plan = tiny_plan("tandem", settings, models={"large": mlp}, edges=edges)
+    no_ctc = {"training": {"ctc_weight": 0}}
+    plan = tiny_plan("tandem", settings, models={"large": mlp}, edges=edges, **no_ctc)
     outcome = run(plan)
     assert all(loss > 0 for loss in taught_by(outcome, "lattice"))
     assert "heads/" not in curves(outcome).read_text()
@@ -154,6 +155,17 @@ def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
     assert taught_by(run(tiny_plan("static", settings, edges=edges, **frozen), "2"), "lattice")
     edges = [edge("encoder_logits")]
     with pytest.raises(InputError, match=r"edges\[0\]: .* a head that no loss trains"):
+        run(tiny_plan("static", settings, edges=edges, **frozen), "3")
+
+
+def test_a_head_that_ctc_has_trained_may_teach_once_it_is_frozen(run: Any, settings: Path) -> None:
+    mlp = {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}
+    teacher = run(tiny_plan("teacher", settings, models={"large": mlp}), "1").recognisers["teacher"]
+    frozen = {"recognisers": {"teacher": {"frozen": str(teacher)}}}
+    outcome = run(tiny_plan("static", settings, edges=[edge("encoder_logits")], **frozen), "2")
+    assert all(loss > 0 for loss in taught_by(outcome, "encoder_logits"))
+    edges = [edge("encoder_logits", gauge="centred")]
+    with pytest.raises(InputError, match=r"edges\[0\]: the decoder logits of 'teacher' come from"):
         run(tiny_plan("static", settings, edges=edges, **frozen), "3")
 
 

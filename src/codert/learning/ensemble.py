@@ -130,4 +130,4 @@ def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:
     for i, edge in enumerate(plan.edges):
         if edge.teacher == name:
             check_frame_rates(card.model, plan.live[edge.student], f"edges[{i}]", edge)
-            check_heads(card.model, f"edges[{i}]", name, edge)
+            check_heads(card.model, card.ctc_weight, f"edges[{i}]", name, edge)

@@ -15,6 +15,7 @@ from codert.errors import InputError
 from codert.learning.edges import Edge
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
+from codert.models.joint import MLPJointConfig
 
 SHARED = "shared"  # the owner of what recognisers share, where they have names of their own
 
@@ -185,7 +186,9 @@ def _check(plan: Plan, where: str) -> None:
                 "write student"
             )
         for end in (edge.teacher, edge.student):
-            check_heads(plan.live.get(end), f"{where}: edges[{i}]", end, edge)
+            if end in plan.live:
+                ctc_weight = plan.training.ctc_weight
+                check_heads(plan.live[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
         if edge.teacher in plan.live:
             teacher, student = plan.live[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
@@ -193,13 +196,19 @@ def _check(plan: Plan, where: str) -> None:
         _check_shared(plan, where)
 
 
-def check_heads(config: RecogniserConfig | None, where: str, name: str, edge: Edge) -> None:
+def check_heads(
+    config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
+) -> None:
     """Raises InputError where an edge matches what comes from a head that no loss trains."""
-    untrained = config is not None and config.has_heads and not config.joint.head_weight  # type: ignore[union-attr]
-    if untrained and edge.match == "encoder_logits":
+    if edge.match != "encoder_logits" or not isinstance(config.joint, MLPJointConfig):
+        return
+    # CTC trains the encoder's head too; a centred edge reads the decoder's besides.
+    trained = config.joint.head_weight or (ctc_weight and edge.gauge == "as_trained")
+    if not trained:
         raise InputError(
-            f"{where}: the encoder logits of {name!r} come from a head that no loss trains; "
-            "set joint.head_weight of its model above 0"
+            f"{where}: the {'decoder' if ctc_weight else 'encoder'} logits of {name!r} come from a "
+            "head that no loss trains; train it with joint.head_weight above 0, or write "
+            "match: lattice, which needs no heads"
         )
 
 

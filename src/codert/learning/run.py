@@ -112,6 +112,7 @@ def train(
             role=plan.recognisers[name].role,
             strategy=plan.strategy,
             understands=plan.understands,
+            ctc_weight=plan.training.ctc_weight,
             updates=updates,
         )
         save_recogniser(folders[name], ensemble.live[name], card)

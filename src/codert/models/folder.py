@@ -32,6 +32,7 @@ class Card:
         role: student or teacher; a label that only tables read.
         strategy: how it was trained; likewise.
         understands: what it was trained to understand, for people.
+        ctc_weight: of the CTC loss that its encoder logits were trained with.
         updates: optimiser steps behind the weights.
     """
 
@@ -41,6 +42,7 @@ class Card:
     role: Literal["student", "teacher"]
     strategy: str
     understands: str
+    ctc_weight: float = 0.0
     updates: int = 0
 
 

@@ -37,7 +37,7 @@ class MLPJointConfig:
     Attributes:
         width: J.
         head_weight: of that additive loss; 0 leaves the decoder's head untrained and the
-            encoder's to CTC, and no edge may then match encoder logits.
+            encoder's to CTC. An edge may not match what no loss has trained.
     """
 
     kind: Literal["mlp"]
