@@ -29,7 +29,8 @@ def path_relative_entropy(p: Lattice, q: Lattice, labels: Tensor) -> Tensor:
         labels: (B, U), as for `transducer_loss`.
 
     Returns:
-        Of each utterance, (B,); 0 where either lattice has no alignment.
+        Of each utterance, (B,); 0 where either lattice has no alignment, inf where P takes one
+        that Q cannot.
 
     Raises:
         ValueError: lattices of different sizes, or labels that do not fit them.
@@ -52,12 +53,12 @@ class _PathRelativeEntropy(torch.autograd.Function):
         of_p, of_q = [x.double() for x in scores[:2]], [x.double() for x in scores[2:]]
         log_p, *p = forward_backward(of_p[0], of_p[1], frame_lengths, label_lengths)
         log_q, *q = forward_backward(of_q[0], of_q[1], frame_lengths, label_lengths)
+        possible = log_p.isfinite() & log_q.isfinite()
         ratios = [
-            torch.where(occupied > 0, a - b, 0)
+            torch.where((occupied > 0) & possible[:, None, None], a - b, 0)
             for occupied, a, b in zip(p, of_p, of_q, strict=True)
         ]
         mean = sum((x * r).sum((1, 2)) for x, r in zip(p, ratios, strict=True))
-        possible = log_p.isfinite() & log_q.isfinite()
         ctx.save_for_backward(*p, *q, *ratios, mean, possible)
         return torch.where(possible, mean - log_p + log_q, 0).to(scores[0].dtype)
 
@@ -91,7 +92,7 @@ def _expected_through(occupancies: list[Tensor], values: list[Tensor]) -> list[T
         _skewed(x, shape) for x in (blank, label, *values)
     )
     node = of_blank + of_label
-    scale = 1 / node.clamp_min(torch.finfo(node.dtype).tiny)
+    scale = torch.where(node > torch.finfo(node.dtype).tiny, 1 / node, 0)
     by_blank, by_label = of_blank * value_blank, of_label * value_label
     before, after = torch.zeros_like(node), torch.zeros_like(node)
     for n in range(1, T + U):
