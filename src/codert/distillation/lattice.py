@@ -181,8 +181,8 @@ def _at_some(
         return compare(*logits, divergence, temperature, alpha)
 
     step = max(1, lattice_cells.CHUNK // max(1, teacher.width, student.width))
-    chunks = [
-        checkpoint(some, cells, use_reentrant=False, preserve_rng_state=False)
-        for cells in torch.split(chosen.nonzero(), step)
-    ]
-    return torch.cat(chunks)
+    chunks = torch.split(chosen.nonzero(), step)
+    if len(chunks) == 1:  # the usual case, which need not be computed again
+        return some(chunks[0])
+    each = [checkpoint(some, x, use_reentrant=False, preserve_rng_state=False) for x in chunks]
+    return torch.cat(each)
