@@ -27,7 +27,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 TORCH_ALONE = ["distillation", "transducer", "lattice"]
 # The recipes' stems, less a word that is a role too.
 STRATEGIES = {p.stem for p in (SOURCE.parents[1] / "recipes").glob("*.yaml")} - {"teacher"}
-STANDARD = {"abc", "collections", "contextlib", "importlib", "math", "types", "typing"}
+STANDARD = {"abc", "collections", "contextlib", "functools", "importlib", "math", "types", "typing"}
 
 
 def room_of(path: Path) -> str:

@@ -15,7 +15,6 @@ from codert.errors import InputError
 from codert.learning.edges import Edge
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
-from codert.models.joint import MLPJointConfig
 
 SHARED = "shared"  # the owner of what recognisers share, where they have names of their own
 
@@ -192,6 +191,11 @@ def _check(plan: Plan, where: str) -> None:
         if edge.teacher in plan.live:
             teacher, student = plan.live[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
+            if edge.match == "decoder_logits" and "decoder" in plan.share:
+                raise InputError(
+                    f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
+                    f"{edge.student!r} share their decoder; match something else, or share nothing"
+                )
     if plan.share:
         _check_shared(plan, where)
 
@@ -200,27 +204,31 @@ def check_heads(
     config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
 ) -> None:
     """Raises InputError where an edge matches what comes from a head that no loss trains."""
-    if edge.match != "encoder_logits" or not isinstance(config.joint, MLPJointConfig):
+    if edge.match not in ("encoder_logits", "decoder_logits") or not config.has_heads:
         return
-    # CTC trains the encoder's head too; a centred edge reads the decoder's besides.
-    trained = config.joint.head_weight or (ctc_weight and edge.gauge == "as_trained")
-    if not trained:
+    # CTC trains the encoder's head too, but not the decoder's, which a centred edge reads besides.
+    of_encoder = edge.match == "encoder_logits"
+    by_ctc = ctc_weight and of_encoder and edge.gauge == "as_trained"
+    if not (config.joint.head_weight or by_ctc):  # type: ignore[union-attr]
+        part = "encoder" if of_encoder and not ctc_weight else "decoder"
         raise InputError(
-            f"{where}: the {'decoder' if ctc_weight else 'encoder'} logits of {name!r} come from a "
-            "head that no loss trains; train it with joint.head_weight above 0, or write "
-            "match: lattice, which needs no heads"
+            f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
+            "it with joint.head_weight above 0, or write match: lattice, which needs no heads"
         )
 
 
 def check_frame_rates(
     teacher: RecogniserConfig, student: RecogniserConfig, where: str, edge: Edge
 ) -> None:
-    """Raises InputError where the two ends of an edge differ in frame rate."""
-    rates = teacher.encoder.subsampling, student.encoder.subsampling
-    if rates[0] != rates[1]:
+    """Raises InputError where an edge cannot join the frame rates of its two ends."""
+    of_teacher, of_student = teacher.encoder.subsampling, student.encoder.subsampling
+    multiple = edge.rates == "multiple"
+    if edge.rates != "any" and (of_student % of_teacher if multiple else of_student != of_teacher):
+        mend = ", or the student a multiple of its teacher's" if multiple else ""
         raise InputError(
-            f"{where}: {edge.teacher!r} has one frame for {rates[0]} of the features' and "
-            f"{edge.student!r} one for {rates[1]}; give both encoders the same subsampling"
+            f"{where}: {edge.teacher!r} has one frame for {of_teacher} of the features' and "
+            f"{edge.student!r} one for {of_student}, and the edge matches {edge.match}; "
+            f"give both encoders the same subsampling{mend}"
         )
 
 
