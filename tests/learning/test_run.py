@@ -12,11 +12,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from codert.config import merged, nested
 from codert.data.dataset import Batch
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
-from codert.learning.plan import Plan
+from codert.learning.plan import Plan, read_plan
 from codert.learning.run import Outcome, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
@@ -70,11 +71,12 @@ def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
 def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Path) -> None:
-    over: dict[str, dict[str, object]] = {
-        "static": {"recognisers": {"teacher": {"frozen": str(teacher)}}},
-        "shared-front-end": {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}},
-    }
-    plan = tiny_plan(recipe, settings, **over.get(recipe, {}))
+    over: dict[str, object] = {}
+    if recipe == "shared-front-end":
+        over = {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}}
+    for keys in read_plan(RECIPES / f"{recipe}.yaml").needs:
+        over = merged(over, nested(("recognisers", *keys), str(teacher)))
+    plan = tiny_plan(recipe, settings, **over)
     outcome = run(plan)
     assert set(outcome.recognisers) == set(plan.live)
     for folder in outcome.recognisers.values():

@@ -25,7 +25,8 @@ class Planned:
         settings: in place of the recipe's own, or None.
         over: laid over both.
         plan: what they make.
-        needs: by frozen member, the plan and the recogniser that it is the run of.
+        needs: by the keys below `recognisers` that name a folder, the plan and the recogniser
+            that it is the run of.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Planned:
     settings: Path | None
     over: dict[str, Any]
     plan: Plan
-    needs: dict[str, tuple[str, str]]
+    needs: dict[tuple[str, ...], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Cell:
 def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
     """The plans of an experiment by name, as listed; those that they need besides come last.
 
-    A frozen member whose folder is written runs/PLAN/RECOGNISER is the run of that plan with the
-    same corpus, fold and seed. Where PLAN is not listed, it is the recipe of that stem, beside the
-    one that needs it. A folder elsewhere is taken as it is.
+    A folder that a recipe takes weights from (`frozen`, `start`), written runs/PLAN/RECOGNISER, is
+    the run of that plan with the same corpus, fold and seed. Where PLAN is not listed, it is the
+    recipe of that stem, beside the one that needs it. A folder elsewhere is taken as it is.
 
     Raises:
         InputError: a recipe is wrong, or what it needs is not there.
@@ -74,8 +75,8 @@ def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
     waiting = list(found.values())
     while waiting:
         each = waiting.pop()
-        for member, (plan, recogniser) in each.needs.items():
-            where = f"{each.recipe}: recognisers.{member}.frozen"
+        for keys, (plan, recogniser) in each.needs.items():
+            where = f"{each.recipe}: recognisers.{'.'.join(keys)}"
             if plan not in found:
                 recipe = each.recipe.parent / f"{plan}.yaml"
                 if not recipe.exists():
@@ -149,7 +150,7 @@ def _planned(
     settings = None if experiment.settings is None else file.parent / experiment.settings
     plan = read_plan(recipe, settings, over)
     needs = {}
-    for member, folder in plan.frozen.items():
+    for keys, folder in plan.needs.items():
         if len(folder.parts) == 3 and folder.parts[0] == _RUNS:
-            needs[member] = folder.parts[1], folder.parts[2]
+            needs[keys] = folder.parts[1], folder.parts[2]
     return Planned(name, recipe, settings, over, plan, needs)

@@ -49,7 +49,8 @@ def save_checkpoint(
     for owner, modules in ensemble.groups.items():
         for name, tensor in modules.state_dict().items():
             tensors[f"weights/{owner}/{name}"] = tensor.contiguous()
-        for index, state in optimisers[owner].state_dict()["state"].items():
+    for owner, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
             for name, tensor in state.items():
                 tensors[f"optimiser/{owner}/{index}/{name}"] = tensor.contiguous()
     write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
@@ -80,7 +81,8 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
     try:
         for owner, modules in ensemble.groups.items():
             modules.load_state_dict(_below(tensors, f"weights/{owner}/"))
-            _load_optimiser(optimisers[owner], _below(tensors, f"optimiser/{owner}/"))
+        for owner, optimiser in optimisers.items():
+            _load_optimiser(optimiser, _below(tensors, f"optimiser/{owner}/"))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: is of another plan: {error}") from None
     return position

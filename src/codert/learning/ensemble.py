@@ -8,16 +8,19 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from codert.config import build
-from codert.data.features import FeatureConfig
 from codert.errors import InputError
-from codert.learning.plan import Plan, check_frame_rates, check_heads
+from codert.learning.plan import SHARED, Part, Plan, check_features, check_frame_rates, check_heads
 from codert.learning.randomness import stream
 from codert.models.folder import Card, load_recogniser
 from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Decoder, Encoded, Encoder, Predicted, Recogniser
 
-SHARED = "shared"
+# The modules of a recogniser's parts.
+MODULES: dict[Part, tuple[str, ...]] = {
+    "front_end": ("front_end",),
+    "encoder": ("encoder",),
+    "decoder": ("decoder", "joint"),
+}
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -31,12 +34,14 @@ class Ensemble:
         frozen: those that only teach; in no optimiser, checkpoint or parameter count.
         groups: the weights that are optimised and clipped together, by owner: each live
             recogniser's own, and what they share.
+        kept: modules of live recognisers that do not learn.
     """
 
     seed: int
     live: dict[str, Recogniser]
     frozen: dict[str, Recogniser]
     groups: dict[str, nn.ModuleDict] = field(default_factory=dict)
+    kept: list[nn.Module] = field(default_factory=list)
 
     @classmethod
     def build(cls, plan: Plan, features: int, symbols: int) -> "Ensemble":
@@ -57,24 +62,27 @@ class Ensemble:
             return modules[name]  # type: ignore[return-value]
 
         for name, config in plan.live.items():
-            owner = {x: SHARED if x in plan.share else name for x in ("front_end", "decoder")}
             front_end = part(
                 "front_end",
-                owner["front_end"],
+                plan.owner(name, "front_end"),
                 partial(FrontEnd, config.encoder.front_end, features),
             )
+            owner = plan.owner(name, "decoder")
             live[name] = Recogniser(
                 front_end,
                 part("encoder", name, partial(Encoder, config, front_end.width, symbols)),
-                part("decoder", owner["decoder"], partial(Decoder, config, symbols)),
-                part("joint", owner["decoder"], partial(config.joint.build, symbols)),
+                part("decoder", owner, partial(Decoder, config, symbols)),
+                part("joint", owner, partial(config.joint.build, symbols)),
             )
+        kept = [groups[owner][name] for owner, which in plan.kept for name in MODULES[which]]
+        for module in kept:
+            module.requires_grad_(False)
         frozen = {}
         for name, folder in plan.frozen.items():
             frozen[name], card = load_recogniser(folder)
             _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
-        return cls(seed, live, frozen, groups)
+        return cls(seed, live, frozen, groups, kept)
 
     def to(self, device: torch.device) -> None:
         """Move everybody."""
@@ -82,9 +90,14 @@ class Ensemble:
             module.to(device)
 
     def train(self, mode: bool = True) -> None:
-        """Training mode for all that learn; False for inference."""
+        """Training mode for all that learn, not for what is kept; False for inference."""
         for modules in self.groups.values():
             modules.train(mode)
+        for kept in self.kept:
+            for module in kept.modules():
+                # cuDNN gives no gradient through an RNN in inference mode, and without dropout
+                # of its own an RNN does the same in both.
+                module.training = mode and isinstance(module, nn.RNNBase) and not module.dropout
 
     def encode(self, step: object, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
         """Every encoder's output; a shared front end runs once."""
@@ -118,12 +131,7 @@ class Ensemble:
 
 def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:
     where = f"recognisers.{name}.frozen: {plan.frozen[name]}"
-    heard = build(FeatureConfig, card.features, where, "features")
-    if heard != plan.features:
-        raise InputError(
-            f"{where}: it hears {heard} and the plan makes {plan.features}; "
-            "set features as it was trained with"
-        )
+    check_features(card, plan, where)
     if card.symbols != symbols:
         raise InputError(
             f"{where}: it has {card.symbols} symbols and the plan {symbols}; "

@@ -3,9 +3,9 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from codert.config import build, merged, read_yaml
 from codert.data.dataset import DataConfig
@@ -15,6 +15,12 @@ from codert.errors import InputError
 from codert.learning.edges import Edge
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
+from codert.models.folder import Card
+
+SHARED = "shared"  # owns what recognisers share
+# Of a recogniser; the decoder is the predictor and the joint.
+Part = Literal["front_end", "encoder", "decoder"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,31 @@ class Member:
     Attributes:
         model: the name of its dimensions under `models`; live recognisers only.
         frozen: the folder of a finished recogniser, which teaches and does not learn.
+        start: by part, the folder of a finished recogniser whose weights it begins with; the
+            front end takes the normalisation of features too. In YAML a bare folder is for all.
+        keep: started parts that stay as they are and run as in inference.
+        rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
         role: student or teacher, for tables.
     """
 
     model: str | None = None
     frozen: str | None = None
+    start: dict[Part, str] = field(default_factory=dict)
+    keep: tuple[Part, ...] = ()
+    rate: float = 1.0
     role: Literal["student", "teacher"] = "student"
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless exactly one of model and frozen is given."""
+        """Raises ValueError for what is neither live nor frozen, or both, or nothing to train."""
         if (self.model is None) == (self.frozen is None):
             raise ValueError("write either model: NAME or frozen: RUN")
+        if self.frozen is not None and (self.start or self.keep or self.rate != 1):
+            raise ValueError("start, keep and rate are of recognisers that learn; remove them")
+        if self.rate <= 0:
+            raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
+        for part in self.keep:
+            if part not in self.start:
+                raise ValueError(f"keep: the {part} would stay as it is drawn; add start.{part}")
 
 
 @dataclass(frozen=True)
@@ -113,6 +133,26 @@ class Plan:
         """The folders of the recognisers that do not."""
         return {n: Path(m.frozen) for n, m in self.recognisers.items() if m.frozen}
 
+    @property
+    def needs(self) -> dict[tuple[str, ...], Path]:
+        """The folders of finished recognisers that it takes, by the keys below `recognisers`."""
+        needs: dict[tuple[str, ...], Path] = {}
+        for name, member in self.recognisers.items():
+            if member.frozen:
+                needs[name, "frozen"] = Path(member.frozen)
+            for part, folder in member.start.items():
+                needs[name, "start", part] = Path(folder)
+        return needs
+
+    def owner(self, name: str, part: Part) -> str:
+        """Of a part of a live recogniser: itself, or `SHARED`."""
+        return SHARED if part in self.share else name
+
+    @property
+    def kept(self) -> set[tuple[str, Part]]:
+        """The parts that stay as they are, with their owners."""
+        return {(self.owner(n, p), p) for n, m in self.recognisers.items() for p in m.keep}
+
 
 def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
     """Read a recipe.
@@ -139,9 +179,21 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         raise InputError(f"{where}: edge is {defaults!r}; write keys and values")
     if isinstance(keys.get("edges"), list):
         keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
+    if isinstance(keys.get("recognisers"), dict):
+        keys["recognisers"] = _every_part(keys["recognisers"])
     plan = build(Plan, keys, where)
     _check(plan, where)
     return plan
+
+
+def _every_part(members: dict[str, Any]) -> dict[str, Any]:
+    """Members with a bare `start: RUN` written out."""
+    return {
+        name: member | {"start": dict.fromkeys(PARTS, member["start"])}
+        if isinstance(member, dict) and isinstance(member.get("start"), str)
+        else member
+        for name, member in members.items()
+    }
 
 
 def _check(plan: Plan, where: str) -> None:
@@ -178,6 +230,17 @@ def _check(plan: Plan, where: str) -> None:
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
     if plan.share:
         _check_shared(plan, where)
+    _check_kept(plan, where)
+
+
+def check_features(card: Card, plan: Plan, where: str) -> None:
+    """Raises InputError where a recogniser hears other features than the plan makes."""
+    heard = build(FeatureConfig, card.features, where, "features")
+    if heard != plan.features:
+        raise InputError(
+            f"{where}: it hears {heard} and the plan makes {plan.features}; "
+            "set features as it was trained with"
+        )
 
 
 def check_heads(config: RecogniserConfig | None, where: str, name: str, edge: Edge) -> None:
@@ -221,3 +284,20 @@ def _check_shared(plan: Plan, where: str) -> None:
                     f"{where}: share: the {part} of {first!r} is {mine} and that of {name!r} is "
                     f"{theirs}; what is shared must be equal"
                 )
+    for part in plan.share:
+        folders = {m.start[part] for m in plan.recognisers.values() if part in m.start}
+        if len(folders) > 1:
+            raise InputError(
+                f"{where}: share: the {part} is to start from {' and '.join(sorted(folders))}; "
+                "name one of them"
+            )
+
+
+def _check_kept(plan: Plan, where: str) -> None:
+    for name, config in plan.live.items():
+        weighty = [p for p in PARTS if p != "front_end" or config.encoder.front_end.strides]
+        if all((plan.owner(name, part), part) in plan.kept for part in weighty):
+            raise InputError(
+                f"{where}: recognisers.{name}.keep: nothing of it would learn; "
+                "write frozen: RUN in place of model, start and keep"
+            )

@@ -63,15 +63,20 @@ class Trainer:
         self.folder, self.save_best, self.device = folder, save_best, device
         self.position = Position()
         config = plan.training
+        learning = {
+            owner: [p for p in modules.parameters() if p.requires_grad]
+            for owner, modules in ensemble.groups.items()
+        }
         self.optimisers: dict[str, Optimizer] = {
             owner: AdamW(
-                modules.parameters(),
+                parameters,
                 lr=config.rate.peak,
                 betas=(config.betas[0], config.betas[1]),
                 weight_decay=config.weight_decay,
                 fused=True,
             )
-            for owner, modules in ensemble.groups.items()
+            for owner, parameters in learning.items()
+            if parameters
         }
         self._sizes = [training.batches_in(epoch) for epoch in range(config.epochs)]
 
@@ -179,8 +184,9 @@ class Trainer:
             too_short = result.too_short_for_ctc.difference(position.too_short_for_ctc)
             position.too_short_for_ctc += sorted(too_short)
         norms = {}
-        for owner, modules in self.ensemble.groups.items():
-            norm = torch.nn.utils.clip_grad_norm_(modules.parameters(), config.clip)
+        for owner in self.optimisers:
+            parameters = self.ensemble.groups[owner].parameters()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             if not bool(torch.isfinite(norm)):
                 raise InputError(
                     f"the gradient of {owner} is not finite in the batch of "
@@ -189,9 +195,10 @@ class Trainer:
                 )
             norms[f"gradient/{owner}"] = norm
         rate = config.rate.at(self._progress)
-        for optimiser in self.optimisers.values():
-            for parameters in optimiser.param_groups:
-                parameters["lr"] = rate
+        for owner, optimiser in self.optimisers.items():
+            member = self.plan.recognisers.get(owner)  # none where the weights are shared
+            for options in optimiser.param_groups:
+                options["lr"] = rate * member.rate if member else rate
             optimiser.step()
         return {"loss": result.total.detach(), **result.terms, **norms, "rate": rate}
 
