@@ -101,7 +101,7 @@ def test_several_manifests_are_joined_in_the_command(tmp_path: Path) -> None:
         (
             "static]",
             "{recipe: static, set: {recognisers: {teacher: {frozen: runs/alone/tutor}}}}]",
-            "'tutor' does not learn in 'alone'",
+            "'alone' makes no 'tutor'; it makes student",
         ),
         (
             "alone, static]",

@@ -42,7 +42,7 @@ def assert_refused(path: Path, complaint: str) -> None:
         ("recognizers: {}\nmodels: {}", "did you mean 'recognisers'"),
         ("models: {}", "recognisers is missing"),
         ("recognisers: {s: {model: big}}\nmodels: {small: {}}", "recognisers.s.model is 'big'"),
-        ("recognisers: {s: {}}\nmodels: {}", "either model: NAME or frozen: RUN"),
+        ("recognisers: {s: {}}\nmodels: {}", "one of model: NAME, frozen: RUN and average"),
         ("recognisers: {t: {frozen: x}}\nmodels: {}", "none of them learns"),
         (TWO.replace("MODEL", "c") + "share: [decoder]", "must be equal"),
         ("models: {a: {}}\nrecognisers: {s: {model: a}}\nshare: [decoder]", "only 's' learns"),

@@ -86,10 +86,10 @@ def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
                     )
                 found[plan] = _planned(experiment, file, plan, recipe, Variant(str(recipe)))
                 waiting.append(found[plan])
-            if recogniser not in found[plan].plan.live:
+            if recogniser not in found[plan].plan.made:
                 raise InputError(
-                    f"{where}: {recogniser!r} does not learn in {plan!r}; "
-                    f"those that do: {', '.join(found[plan].plan.live)}"
+                    f"{where}: {plan!r} makes no {recogniser!r}; "
+                    f"it makes {', '.join(found[plan].plan.made)}"
                 )
     in_order(found)
     return found

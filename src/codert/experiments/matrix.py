@@ -55,8 +55,8 @@ class Matrix:
         return cls(file, experiment, plans, cells_of(experiment, plans), records)
 
     def keys(self, cell: Cell) -> list[Key]:
-        """Of the records of a cell, one for each recogniser that learns."""
-        return [(cell, name, self.experiment.split) for name in self.plans[cell.plan].plan.live]
+        """Of the records of a cell, one for each recogniser that is made."""
+        return [(cell, name, self.experiment.split) for name in self.plans[cell.plan].plan.made]
 
     def missing(self) -> list[Cell]:
         """The cells of which a record is missing."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from codert.errors import InputError
+from codert.learning.moving_average import MovingAverage
 from codert.learning.plan import SHARED, Part, Plan, check_features, check_frame_rates, check_heads
 from codert.learning.randomness import stream
 from codert.models.folder import Card, load_recogniser
@@ -35,6 +36,7 @@ class Ensemble:
         groups: the weights that are optimised and clipped together, by owner: each live
             recogniser's own, and what they share.
         kept: modules of live recognisers that do not learn.
+        averages: the recognisers that follow live ones.
     """
 
     seed: int
@@ -42,6 +44,7 @@ class Ensemble:
     frozen: dict[str, Recogniser]
     groups: dict[str, nn.ModuleDict] = field(default_factory=dict)
     kept: list[nn.Module] = field(default_factory=list)
+    averages: dict[str, MovingAverage] = field(default_factory=dict)
 
     @classmethod
     def build(cls, plan: Plan, features: int, symbols: int) -> "Ensemble":
@@ -82,11 +85,32 @@ class Ensemble:
             frozen[name], card = load_recogniser(folder)
             _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
-        return cls(seed, live, frozen, groups, kept)
+        averages = {n: MovingAverage(live[a.of], a.decay) for n, a in plan.averages.items()}
+        return cls(seed, live, frozen, groups, kept, averages)
+
+    @property
+    def made(self) -> dict[str, Recogniser]:
+        """All that a run ends with: those that learn, and their averages."""
+        return self.live | {name: each.recogniser for name, each in self.averages.items()}
+
+    @property
+    def silent(self) -> dict[str, Recogniser]:
+        """Those that no gradient reaches: the frozen, and the averages."""
+        return self.frozen | {name: each.recogniser for name, each in self.averages.items()}
+
+    @property
+    def state(self) -> dict[str, nn.Module]:
+        """What a run changes, by the name that a checkpoint has for it."""
+        return {**self.groups, **{name: each.recogniser for name, each in self.averages.items()}}
+
+    def follow(self, updates: int) -> None:
+        """Move the averages to the live weights after so many updates."""
+        for average in self.averages.values():
+            average.follow(updates)
 
     def to(self, device: torch.device) -> None:
         """Move everybody."""
-        for module in (*self.groups.values(), *self.frozen.values()):
+        for module in (*self.state.values(), *self.frozen.values()):
             module.to(device)
 
     def train(self, mode: bool = True) -> None:
@@ -107,7 +131,7 @@ class Ensemble:
             with stream(self.seed, name, "encoder", step):
                 encoded[name] = recogniser.encoder(*frames[name])
         with torch.no_grad():
-            for name, recogniser in self.frozen.items():
+            for name, recogniser in self.silent.items():
                 encoded[name] = recogniser.encode(features, lengths)
         return encoded
 
@@ -115,7 +139,7 @@ class Ensemble:
         """Every decoder's output; a shared decoder runs once."""
         predicted: dict[str, Predicted] = self._each("decoder", step, labels)
         with torch.no_grad():
-            for name, recogniser in self.frozen.items():
+            for name, recogniser in self.silent.items():
                 predicted[name] = recogniser.decoder(labels)
         return predicted
 

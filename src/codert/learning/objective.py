@@ -52,7 +52,7 @@ def objective(
             predicted[name],
             recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
         )
-        for name, recogniser in (ensemble.live | ensemble.frozen).items()
+        for name, recogniser in (ensemble.live | ensemble.silent).items()
     }
     result = Objective(batch.features.new_zeros(()))
     for name in ensemble.live:

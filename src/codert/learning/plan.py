@@ -13,6 +13,7 @@ from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
 from codert.errors import InputError
 from codert.learning.edges import Edge
+from codert.learning.moving_average import AverageConfig
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
 from codert.models.folder import Card
@@ -25,11 +26,12 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True)
 class Member:
-    """A recogniser of the plan.
+    """A recogniser of the plan: one that learns, a finished one, or the average of one that learns.
 
     Attributes:
         model: the name of its dimensions under `models`; live recognisers only.
         frozen: the folder of a finished recogniser, which teaches and does not learn.
+        average: of which live recogniser it is the moving average.
         start: by part, the folder of a finished recogniser whose weights it begins with; the
             front end takes the normalisation of features too. In YAML a bare folder is for all.
         keep: started parts that stay as they are and run as in inference.
@@ -39,16 +41,17 @@ class Member:
 
     model: str | None = None
     frozen: str | None = None
+    average: AverageConfig | None = None
     start: dict[Part, str] = field(default_factory=dict)
     keep: tuple[Part, ...] = ()
     rate: float = 1.0
     role: Literal["student", "teacher"] = "student"
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what is neither live nor frozen, or both, or nothing to train."""
-        if (self.model is None) == (self.frozen is None):
-            raise ValueError("write either model: NAME or frozen: RUN")
-        if self.frozen is not None and (self.start or self.keep or self.rate != 1):
+        """Raises ValueError for a member of no kind or of several, and for keys that do nothing."""
+        if [self.model, self.frozen, self.average].count(None) != 2:
+            raise ValueError("write one of model: NAME, frozen: RUN and average: {of: NAME}")
+        if self.model is None and (self.start or self.keep or self.rate != 1):
             raise ValueError("start, keep and rate are of recognisers that learn; remove them")
         if self.rate <= 0:
             raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
@@ -134,6 +137,16 @@ class Plan:
         return {n: Path(m.frozen) for n, m in self.recognisers.items() if m.frozen}
 
     @property
+    def averages(self) -> dict[str, AverageConfig]:
+        """The recognisers that follow others."""
+        return {n: m.average for n, m in self.recognisers.items() if m.average}
+
+    @property
+    def made(self) -> dict[str, RecogniserConfig]:
+        """The dimensions of all that a run ends with: what learns, and its averages."""
+        return self.live | {name: self.live[each.of] for name, each in self.averages.items()}
+
+    @property
     def needs(self) -> dict[tuple[str, ...], Path]:
         """The folders of finished recognisers that it takes, by the keys below `recognisers`."""
         needs: dict[tuple[str, ...], Path] = {}
@@ -206,6 +219,12 @@ def _check(plan: Plan, where: str) -> None:
             )
     if not plan.live:
         raise InputError(f"{where}: recognisers: none of them learns; give one a model")
+    for name, average in plan.averages.items():
+        if average.of not in plan.live:
+            raise InputError(
+                f"{where}: recognisers.{name}.average.of is {average.of!r}; "
+                f"those that learn: {', '.join(plan.live)}"
+            )
     for i, edge in enumerate(plan.edges):
         for key, end in (("from", edge.teacher), ("to", edge.student)):
             if end not in plan.recognisers:
@@ -213,20 +232,22 @@ def _check(plan: Plan, where: str) -> None:
                     f"{where}: edges[{i}].{key} is {end!r}; "
                     f"known under recognisers: {', '.join(plan.recognisers)}"
                 )
-        if edge.student in plan.frozen:
+        if edge.student not in plan.live:
+            what = "frozen" if edge.student in plan.frozen else "an average"
             raise InputError(
-                f"{where}: edges[{i}].to is {edge.student!r}, which is frozen and cannot learn; "
+                f"{where}: edges[{i}].to is {edge.student!r}, which is {what} and cannot learn; "
                 "give it a model, or turn the edge round"
             )
-        if edge.gradient == "both" and edge.teacher in plan.frozen:
+        if edge.gradient == "both" and edge.teacher not in plan.live:
+            what = "frozen" if edge.teacher in plan.frozen else "an average"
             raise InputError(
-                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is frozen; "
+                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is {what}; "
                 "write student"
             )
         for end in (edge.teacher, edge.student):
-            check_heads(plan.live.get(end), f"{where}: edges[{i}]", end, edge)
-        if edge.teacher in plan.live:
-            teacher, student = plan.live[edge.teacher], plan.live[edge.student]
+            check_heads(plan.made.get(end), f"{where}: edges[{i}]", end, edge)
+        if edge.teacher in plan.made:
+            teacher, student = plan.made[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
     if plan.share:
         _check_shared(plan, where)

@@ -5,7 +5,7 @@ runs/NAME/PLAN/
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
-    RECOGNISER/               each recogniser that learnt, at its best
+    RECOGNISER/               each recogniser that it made, at its best
 """
 
 import json
@@ -35,7 +35,7 @@ class Outcome:
     """What a person wants to know at the end.
 
     Attributes:
-        recognisers: folders of those that learnt.
+        recognisers: folders of those that it made.
         best: their lowest development WER in percent; empty without a development split.
         skipped: utterances left out.
         too_short_for_ctc: how many had the transducer loss alone.
@@ -99,11 +99,11 @@ def train(
     for recogniser in ensemble.live.values():
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
-    folders = {name: folder / name for name in ensemble.live}
+    folders = {name: folder / name for name in ensemble.made}
 
     def save_best(name: str, updates: int) -> None:
         card = Card(
-            model=plan.live[name],
+            model=plan.made[name],
             symbols=len(wordpieces),
             features=plain(plan.features),
             role=plan.recognisers[name].role,
@@ -111,7 +111,7 @@ def train(
             understands=plan.understands,
             updates=updates,
         )
-        save_recogniser(folders[name], ensemble.live[name], card)
+        save_recogniser(folders[name], ensemble.made[name], card)
         wordpieces.save(folders[name] / WORDPIECES)
 
     trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
@@ -119,6 +119,7 @@ def train(
         trainer.resume()
     else:  # a checkpoint has what became of it
         start(plan, ensemble, wordpieces)
+        ensemble.follow(updates=0)
     trainer.run()
     skipped = training.skipped + (development.skipped if development else [])
     write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))

@@ -120,6 +120,7 @@ class Trainer:
                 for group in self._groups():
                     values = self._update(group)
                     position.batch, position.updates = group[-1].index + 1, position.updates + 1
+                    self.ensemble.follow(position.updates)
                     position.core_seconds = time.process_time() - clock
                     bar.update(self._batches_done() - bar.n)
                     if position.updates % _RECORD_EVERY == 0:
@@ -203,10 +204,10 @@ class Trainer:
         return {"loss": result.total.detach(), **result.terms, **norms, "rate": rate}
 
     def _evaluate(self) -> dict[str, float]:
-        """Development WER of every recogniser that learns; keeps the best weights."""
+        """Development WER of every recogniser that the run makes; keeps the best weights."""
         rates: dict[str, float] = {}
         self.ensemble.train(False)
-        for name, recogniser in self.ensemble.live.items():
+        for name, recogniser in self.ensemble.made.items():
             now = 0.0  # without a development split the newest weights are the best
             if self.development is not None:
                 found = recognise(recogniser, self.development, self.wordpieces, self.device)
