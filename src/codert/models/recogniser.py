@@ -25,6 +25,11 @@ class RecogniserConfig:
     joint: JointConfig = AdditiveJointConfig()  # noqa: RUF009
 
     @property
+    def streams(self) -> bool:
+        """Whether it can write while somebody speaks."""
+        return self.encoder.context == "past"
+
+    @property
     def has_heads(self) -> bool:
         """Whether encoder and decoder logits come from heads beside the joint's inputs."""
         return isinstance(self.joint, MLPJointConfig)
