@@ -25,7 +25,7 @@ ROOMS = [
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # These need torch alone, so that anyone's training loop can take the losses.
 TORCH_ALONE = ["distillation", "transducer", "lattice"]
-STANDARD = {"abc", "collections", "contextlib", "importlib", "math", "types", "typing"}
+STANDARD = {"abc", "collections", "contextlib", "functools", "importlib", "math", "types", "typing"}
 
 
 def room_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The divergences against their definitions, and the encoder-logit loss around them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,14 +10,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from codert.distillation import DIVERGENCES, Divergence, centred, encoder_logit_loss
-from codert.distillation.divergences import jensen_shannon, kl, l2, reverse_kl
+from codert.distillation import (
+    DIVERGENCES,
+    Divergence,
+    centred,
+    centred_decoder,
+    compare,
+    decoder_logit_loss,
+    encoder_logit_loss,
+)
+from codert.distillation.divergences import alpha_divergence, jensen_shannon, kl, l2, reverse_kl
 from codert.lattice import AdditiveLattice
 
 from .brute_force import few, make_case
 
-NAMES: tuple[Divergence, ...] = ("kl", "reverse_kl", "jensen_shannon", "l2")
+NAMES: tuple[Divergence, ...] = ("kl", "reverse_kl", "jensen_shannon", "alpha", "l2", "cosine")
 divergences = pytest.mark.parametrize("name", NAMES)
+
+
+def at_temperatures(*temperatures: float) -> pytest.MarkDecorator:
+    """Every divergence at each, but the cosine at 1 alone."""
+    pairs = [(n, t) for n in NAMES for t in temperatures if n != "cosine" or t == 1]
+    return pytest.mark.parametrize(("name", "temperature"), pairs)
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 2.0) -> Tensor:
@@ -42,9 +57,14 @@ def definition(name: Divergence, teacher: list[float], student: list[float]) -> 
     if name == "jensen_shannon":
         middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
         return (relative(p, middle) + relative(q, middle)) / 2
+    if name == "alpha":  # at 0.5
+        return 4 * (1 - math.fsum(math.sqrt(x * y) for x, y in zip(p, q, strict=True)))
     V = len(teacher)
     a = [x - math.fsum(teacher) / V for x in teacher]
     b = [x - math.fsum(student) / V for x in student]
+    if name == "cosine":
+        lengths = math.hypot(*a) * math.hypot(*b)
+        return 1 - math.fsum(x * y for x, y in zip(a, b, strict=True)) / lengths
     return math.fsum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / V
 
 
@@ -77,8 +97,7 @@ def test_definitions(name: Divergence, scale: float) -> None:
     assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12)
 
 
-@divergences
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+@at_temperatures(0.5, 1.0, 4.0)
 def test_gradcheck(name: Divergence, temperature: float) -> None:
     teacher, student = normal(2, 3, 4).requires_grad_(), normal(2, 3, 4, seed=1).requires_grad_()
     lengths = torch.tensor([3, 1])
@@ -135,6 +154,53 @@ def test_jensen_shannon_of_disjoint_distributions_is_log_two() -> None:
     assert_close(float(jensen_shannon(teacher, student)), math.log(2))
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.3, 0.5, 0.9])
+def test_alpha_divergence_is_its_definition(alpha: float) -> None:
+    teacher, student = normal(6, 5), normal(6, 5, seed=1)
+    p, q = teacher.softmax(-1), student.softmax(-1)
+    expected = (1 - (p**alpha * q ** (1 - alpha)).sum(-1)) / (alpha * (1 - alpha))
+    assert_close(compare(teacher, student, "alpha", alpha=alpha), expected)
+    assert_close(alpha_divergence(student, teacher, 1 - alpha), expected)
+
+
+def test_alpha_lies_between_reverse_kl_and_kl() -> None:
+    teacher, student = normal(6, 5), normal(6, 5, seed=1)
+    for alpha, limit in ((1 - 1e-7, kl), (1e-7, reverse_kl)):
+        found = alpha_divergence(teacher, student, alpha)
+        assert_close(found, limit(teacher, student), rtol=1e-4, atol=1e-6)
+
+
+def test_alpha_divergence_of_disjoint_distributions_is_bounded_and_moves_nothing() -> None:
+    teacher = torch.tensor([0.0, -torch.inf, -torch.inf])
+    student = torch.tensor([-torch.inf, 0.0, 1.0], requires_grad=True)
+    value = alpha_divergence(teacher, student, 0.25)
+    assert_close(float(value.detach()), 1 / (0.25 * 0.75))
+    (gradient,) = torch.autograd.grad(value, [student])
+    assert bool((gradient == 0).all())
+
+
+def test_cosine_knows_directions_alone() -> None:
+    teacher, student = normal(4, 6), normal(4, 6, seed=1)
+    cosine = DIVERGENCES["cosine"]
+    assert_close(cosine(teacher, 7 * student), cosine(teacher, student))
+    assert_close(cosine(teacher, -teacher), torch.full((4,), 2.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("keys", "complaint"),
+    [
+        ({"divergence": "kld"}, "'kld'; write kl or reverse_kl or jensen_shannon or alpha or l2"),
+        ({"divergence": "cosine", "temperature": 2.0}, "does not feel a temperature"),
+        ({"divergence": "alpha", "alpha": 1.0}, r"alpha is 1.0; .* between 0, reverse_kl, and 1"),
+        ({"divergence": "alpha", "alpha": 0.0}, "alpha is 0.0"),
+        ({"temperature": 0.0}, "temperature is 0.0; write a number above 0"),
+    ],
+)
+def test_what_cannot_be_compared_so_is_refused(keys: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        encoder_logit_loss(normal(1, 3, 5), normal(1, 3, 5), torch.tensor([3]), **keys)
+
+
 def test_directions_differ_and_mirror() -> None:
     teacher, student = normal(5, 4), normal(5, 4, seed=1)
     assert_close(kl(teacher, student), reverse_kl(student, teacher))
@@ -142,8 +208,7 @@ def test_directions_differ_and_mirror() -> None:
     assert_close(l2(teacher, student), l2(student, teacher))
 
 
-@divergences
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
+@at_temperatures(0.5, 1.0, 2.0, 8.0)
 def test_loss_is_the_mean_over_real_frames(name: Divergence, temperature: float) -> None:
     teacher, student = normal(3, 4, 5), normal(3, 4, 5, seed=1)
     lengths = [4, 1, 0]
@@ -153,7 +218,7 @@ def test_loss_is_the_mean_over_real_frames(name: Divergence, temperature: float)
     assert_close(float(loss), expected, rtol=1e-9, atol=1e-12)
 
 
-@divergences
+@pytest.mark.parametrize("name", NAMES[:-1])
 def test_temperature_keeps_the_size_of_the_gradient(name: Divergence) -> None:
     teacher, student = normal(2, 3, 5), normal(2, 3, 5, seed=1).requires_grad_()
     lengths = torch.tensor([3, 2])
@@ -219,16 +284,24 @@ def test_gradient_reaches_the_teacher_only_where_it_is_not_detached(name: Diverg
     assert torch.equal(alone[1], both[1])
 
 
-@pytest.mark.parametrize("shape", [(1, 4, 5), (1, 3, 6), (2, 3, 5)])
-def test_shape_error_names_both(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(1, 3, 6), (2, 3, 5)])
+@pytest.mark.parametrize("loss", [encoder_logit_loss, decoder_logit_loss])
+def test_shape_error_names_both(loss: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(1, 3, 5\)") as error:
-        encoder_logit_loss(torch.zeros(1, 3, 5), torch.zeros(*shape), torch.tensor([3]))
+        loss(torch.zeros(1, 3, 5), torch.zeros(*shape), torch.tensor([2]))
     assert str(shape) in str(error.value)
 
 
-@divergences
+def test_other_numbers_of_frames_or_positions_are_refused() -> None:
+    logits = torch.zeros(1, 3, 5), torch.zeros(1, 4, 5), torch.tensor([3])
+    with pytest.raises(ValueError, match="3 frames, the student 4, and the ratio is 1; give both"):
+        encoder_logit_loss(*logits)
+    with pytest.raises(ValueError, match=r"\(1, 3, 5\) and the student's \(1, 4, 5\)"):
+        decoder_logit_loss(*logits)
+
+
+@at_temperatures(0.5, 1.0)
 @pytest.mark.parametrize("size", [100.0, 10_000.0])
-@pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_extreme_logits_in_float32(name: Divergence, size: float, temperature: float) -> None:
     signs = normal(2, 6, 5).sign(), normal(2, 6, 5, seed=1).sign()
     teacher, student = ((size * x).float().requires_grad_() for x in signs)
@@ -246,7 +319,7 @@ def test_extreme_logits_in_float32(name: Divergence, size: float, temperature: f
         assert_close(mine.double(), theirs, rtol=1e-4, atol=1e-5 * size)
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("name", NAMES[:4])
 def test_small_divergences_in_float32_teach_in_the_right_direction(name: Divergence) -> None:
     # The value, 1e-8, is lost beside the roundings; the gradient to the student is not.
     teacher = normal(1, 4, 6).float()
@@ -260,8 +333,7 @@ def test_small_divergences_in_float32_teach_in_the_right_direction(name: Diverge
     assert_close(mine.double(), theirs, rtol=0, atol=2e-2 * float(theirs.abs().max()))
 
 
-@divergences
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@at_temperatures(1.0, 3.0)
 def test_half_precision_only_rounds_the_inputs(name: Divergence, temperature: float) -> None:
     half = [normal(2, 3, 5, seed=i).bfloat16() for i in range(2)]
     lengths = torch.tensor([3, 2])
@@ -278,6 +350,44 @@ def test_centred_moves_the_mean_decoder_logits_into_the_encoder() -> None:
     seen = [*d[0, :4], *d[1, :2]]
     mean = torch.stack(seen).mean(0)
     assert_close(centred(e, d, torch.tensor([3, 1])), e + mean)
+
+
+def test_what_is_left_of_the_decoder_is_the_rest_of_the_same_joint() -> None:
+    e, d = normal(2, 3, 4), normal(2, 4, 4, seed=1)
+    lengths = torch.tensor([3, 1])
+    d[1, 2:] = torch.nan
+    moved, left = centred(e, d, lengths), centred_decoder(d, lengths)
+    joint = moved[:, :, None] + left[:, None]
+    assert_close(joint, e[:, :, None] + d[:, None], equal_nan=True)
+    assert_close(torch.stack([*left[0], *left[1, :2]]).mean(0), torch.zeros(4).double())
+
+
+@at_temperatures(0.5, 1.0)
+def test_decoder_logits_are_compared_at_every_label_position(
+    name: Divergence, temperature: float
+) -> None:
+    teacher, student = normal(3, 4, 5), normal(3, 4, 5, seed=1)
+    lengths = torch.tensor([3, 1, 0])
+    expected = defined_loss(name, teacher, student, [4, 2, 1], temperature)
+    for x in (teacher, student):
+        x[1, 2:] = torch.nan
+        x[2, 1:] = torch.inf
+    student.requires_grad_()
+    loss = decoder_logit_loss(teacher, student, lengths, name, temperature)
+    assert_close(float(loss.detach()), expected, rtol=1e-9, atol=1e-12)
+    (gradient,) = torch.autograd.grad(loss, [student])
+    assert bool(gradient.isfinite().all())
+    assert bool((gradient[1, 2:] == 0).all())
+    assert bool((gradient[2, :1] != 0).all())
+
+
+@divergences
+def test_gradcheck_of_decoder_logits(name: Divergence) -> None:
+    teacher, student = normal(2, 3, 4).requires_grad_(), normal(2, 3, 4, seed=1).requires_grad_()
+    lengths = torch.tensor([2, 0])
+    torch.autograd.gradcheck(
+        lambda a, b: decoder_logit_loss(a, b, lengths, name), (teacher, student)
+    )
 
 
 def test_centred_does_not_depend_on_the_gauge() -> None:

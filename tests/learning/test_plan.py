@@ -10,7 +10,8 @@ from codert.learning.schedule import EdgeSchedule, RateSchedule
 
 from ..tiny import RECIPES, tiny_plan
 
-MATCHES = ("encoder_logits", "lattice")
+MATCHES = ("encoder_logits", "decoder_logits", "lattice", "collapsed", "path_posterior")
+ANY_MATCH = " or ".join(MATCHES)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -52,12 +53,12 @@ def assert_refused(path: Path, complaint: str) -> None:
             "did you mean 'peak'",
         ),
         (edge("match: lattice") + "\nedge: 3", "edge is 3; write keys and values"),
-        (edge("gauge: centred"), r"edges\[0\].match is None; write encoder_logits or lattice"),
-        (edge("match: latice"), r"match is 'latice'; write encoder_logits or lattice"),
-        (edge("match: [lattice]"), r"match is \['lattice'\]; write encoder_logits or lattice"),
+        (edge("gauge: centred"), rf"edges\[0\].match is None; write {ANY_MATCH}"),
+        (edge("match: latice"), rf"match is 'latice'; write {ANY_MATCH}"),
+        (edge("match: [lattice]"), rf"match is \['lattice'\]; write {ANY_MATCH}"),
         (
             edge("match: lattice, gauge: centred"),
-            r"edges\[0\].gauge is not a known key; known here: from, to, .* match, cells",
+            r"edges\[0\].gauge is not a known key; known here: from, to, .* cells, .* match",
         ),
         (
             edge("match: encoder_logits, cells: teacher"),
@@ -65,9 +66,33 @@ def assert_refused(path: Path, complaint: str) -> None:
         ),
         (
             edge("match: lattice, cells: likely"),
-            r"edges\[0\].cells is 'likely'; write 'uniform' or 'teacher' or 'student'",
+            r"edges\[0\].cells is 'likely'; write 'uniform' or 'teacher' or 'student' or",
         ),
         (edge("match: encoder_logits, gauge: mean"), "write 'as_trained' or 'centred'"),
+        (edge("match: decoder_logits, shift: 1"), "shift is not a known key"),
+        (edge("match: path_posterior, shift: 1"), "shift is not a known key"),
+        (edge("match: path_posterior, cells: teacher"), "cells is not a known key"),
+        (
+            edge("match: collapsed, divergence: l2"),
+            "divergence is 'l2'; write 'kl' or 'reverse_kl' or 'jensen_shannon' or 'alpha'$",
+        ),
+        (
+            edge("match: path_posterior, divergence: jensen_shannon"),
+            "divergence is 'jensen_shannon'; write 'kl' or 'reverse_kl'$",
+        ),
+        (
+            edge("match: lattice, divergence: cosine, temperature: 2"),
+            r"edges\[0\]: the cosine does not feel a temperature; remove temperature",
+        ),
+        (edge("match: lattice, divergence: alpha, alpha: 2"), r"edges\[0\]: alpha is 2.0; write"),
+        (edge("match: lattice, alpha: 0.3"), "alpha is of divergence: alpha, not of kl; remove it"),
+        (edge("match: lattice, width: 2"), r"edges\[0\]: width is 2; it is of cells: best_path"),
+        (edge("match: collapsed, cells: best_path, width: -1"), "width is -1; it is of cells"),
+        (edge("match: lattice, samples: 2"), r"edges\[0\]: samples is 2; it is of cells: sampled"),
+        (
+            edge("match: decoder_logits") + "\nshare: [decoder]",
+            r"edges\[0\].match is 'decoder_logits', but 'teacher' and 'student' share their",
+        ),
     ],
 )
 def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: str) -> None:
@@ -86,12 +111,11 @@ FROZEN = "models: {a: {}}\nrecognisers: {teacher: {frozen: x}, student: {model: 
         (edge("MATCH", "to: student"), r"edges\[0\].from is missing; add it"),
         (edge("MATCH", "teacher: teacher, to: student"), "teacher is not a known key"),
         (edge("MATCH", "from: student, to: student"), r"edges\[0\]: .* name two recognisers"),
-        (edge("MATCH", model="b"), r"edges\[0\]: .* same subsampling"),
         (edge("MATCH, temprature: 2"), "did you mean 'temperature'"),
         (edge("MATCH, temperature: 0"), r"edges\[0\]: temperature is above 0"),
         (edge("MATCH, weight: -1"), r"edges\[0\]: .* weight at least 0"),
         (edge("MATCH, weight: much"), r"edges\[0\].weight is 'much'; write a number"),
-        (edge("MATCH, divergence: kld"), "write 'kl' or 'reverse_kl' or 'jensen_shannon' or 'l2'"),
+        (edge("MATCH, divergence: kld"), "write 'kl' or 'reverse_kl'"),
         (edge("MATCH, gradient: teacher"), "write 'student' or 'both'"),
         (edge("MATCH, schedule: {begin: 1}"), r"edges\[0\].schedule.begin is not a known key"),
         (FROZEN + "edges: [{from: student, to: teacher, MATCH}]", "is frozen and cannot learn"),
@@ -107,6 +131,38 @@ def test_mistakes_of_every_edge_name_file_key_and_mend(
     assert_refused(write(tmp_path, text.replace("MATCH", f"match: {match}")), complaint)
 
 
+RATES = """
+models: {fast: {encoder: {kind: lstm, strides: [2]}},
+         slow: {encoder: {kind: lstm, strides: [2, 2]}},
+         odd: {encoder: {kind: lstm, strides: [3]}}}
+recognisers: {teacher: {model: TEACHER}, student: {model: STUDENT}}
+edges: [{from: teacher, to: student, match: MATCH}]
+"""
+
+
+@pytest.mark.parametrize("match", MATCHES)
+@pytest.mark.parametrize(
+    ("teacher", "student", "joined_by"),
+    [
+        ("slow", "slow", set(MATCHES)),
+        ("fast", "slow", set(MATCHES) - {"path_posterior"}),
+        ("slow", "fast", {"decoder_logits"}),
+        ("odd", "slow", {"decoder_logits"}),
+    ],
+)
+def test_an_edge_says_which_frame_rates_it_joins(
+    match: str, teacher: str, student: str, joined_by: set[str], tmp_path: Path
+) -> None:
+    text = RATES.replace("TEACHER", teacher).replace("STUDENT", student).replace("MATCH", match)
+    if match in joined_by:
+        assert read_plan(write(tmp_path, text)).edges[0].match == match
+    else:
+        assert_refused(
+            write(tmp_path, text),
+            rf"edges\[0\]: 'teacher' has one frame for . of the features' .* {match}; .* same subs",
+        )
+
+
 @pytest.mark.parametrize("untrained", ["teacher", "student"])
 def test_heads_that_no_loss_trains_are_not_matched_but_a_lattice_is(
     tmp_path: Path, untrained: str
@@ -117,10 +173,11 @@ def test_heads_that_no_loss_trains_are_not_matched_but_a_lattice_is(
     text += f"recognisers: {{teacher: {{model: {models['teacher']}}}, "
     text += f"student: {{model: {models['student']}}}}}\n"
     text += "edges: [{from: teacher, to: student, match: MATCH}]"
-    assert_refused(
-        write(tmp_path, text.replace("MATCH", "encoder_logits")),
-        rf"edges\[0\]: the encoder logits of '{untrained}' come from a head that no loss trains",
-    )
+    for part in ("encoder", "decoder"):
+        assert_refused(
+            write(tmp_path, text.replace("MATCH", f"{part}_logits")),
+            rf"edges\[0\]: the {part} logits of '{untrained}' come from a head that no loss trains",
+        )
     plan = read_plan(write(tmp_path, text.replace("MATCH", "lattice")))
     assert [type(edge) for edge in plan.edges] == [LatticeEdge]
 
@@ -178,7 +235,7 @@ def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
     ]
     assert_refused(
         write(tmp_path, "edges: [student]\nsettings: settings.yaml"),
-        r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or lattice",
+        r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or",
     )
 
 

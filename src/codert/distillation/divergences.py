@@ -5,14 +5,17 @@ non-negative value for each position, (...), with gradients to both.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-Divergence = Literal["kl", "reverse_kl", "jensen_shannon", "l2"]
+Divergence = Literal["kl", "reverse_kl", "jensen_shannon", "alpha", "l2", "cosine"]
+# Those of two distributions, also where no logits are left of them.
+OfProbabilities = Literal["kl", "reverse_kl", "jensen_shannon", "alpha"]
 
 
 def kl(teacher: Tensor, student: Tensor) -> Tensor:
@@ -37,6 +40,26 @@ def jensen_shannon(teacher: Tensor, student: Tensor) -> Tensor:
     )
 
 
+def alpha_divergence(teacher: Tensor, student: Tensor, alpha: float = 0.5) -> Tensor:
+    """(1 - sum_v P^alpha Q^(1 - alpha)) / (alpha (1 - alpha)), P being the teacher's.
+
+    Between reverse_kl (alpha to 0) and kl (alpha to 1), and bounded where those are not; at 0.5
+    four times the squared Hellinger distance.
+
+    Source: Cichocki and Amari (2010), "Families of Alpha- Beta- and Gamma- Divergences",
+    section 2.1.
+    """
+    log_teacher, log_student = teacher.log_softmax(-1), student.log_softmax(-1)
+    lowest = torch.finfo(log_teacher.dtype).min  # of nothing but -inf the derivative would be nan
+    powers = (alpha * log_teacher + (1 - alpha) * log_student).clamp_min(lowest)
+    return by_affinity(powers.logsumexp(-1), alpha)
+
+
+def by_affinity(log_affinity: Tensor, alpha: float) -> Tensor:
+    """The alpha-divergence from log sum_v P^alpha Q^(1 - alpha)."""
+    return -torch.expm1(log_affinity) / (alpha * (1 - alpha))
+
+
 def l2(teacher: Tensor, student: Tensor) -> Tensor:
     """Mean squared difference of the logits, each centred over the V symbols.
 
@@ -46,11 +69,71 @@ def l2(teacher: Tensor, student: Tensor) -> Tensor:
     return (difference - difference.mean(-1, keepdim=True)).square().mean(-1)
 
 
+def cosine(teacher: Tensor, student: Tensor) -> Tensor:
+    """1 less the cosine of the logits, each centred over the V symbols; at most 2.
+
+    It knows directions alone: logits that are a multiple of the teacher's cost nothing.
+    """
+    a, b = (x - x.mean(-1, keepdim=True) for x in (teacher, student))
+    return 1 - torch.nn.functional.cosine_similarity(a, b, dim=-1)
+
+
+def compare(
+    teacher: Tensor,
+    student: Tensor,
+    divergence: Divergence = "kl",
+    temperature: float = 1.0,
+    alpha: float = 0.5,
+) -> Tensor:
+    """A divergence by its name: (..., V) and (..., V) logits to (...).
+
+    Args:
+        teacher: logits.
+        student: logits.
+        divergence: a key of `DIVERGENCES`.
+        temperature: divides the logits; the result is multiplied by its square, which keeps the
+            size of the gradient (Hinton et al., 2015, arXiv 1503.02531, section 2.1).
+        alpha: of the alpha-divergence; others do not read it.
+
+    Raises:
+        ValueError: see `check_divergence`.
+    """
+    check_divergence(divergence, temperature, alpha)
+    function = DIVERGENCES[divergence]
+    if divergence == "alpha":
+        function = partial(alpha_divergence, alpha=alpha)
+    return function(teacher / temperature, student / temperature) * temperature**2
+
+
+def check_divergence(
+    divergence: str,
+    temperature: float,
+    alpha: float,
+    possible: Collection[str] = get_args(Divergence),
+) -> None:
+    """Raises ValueError where there is no such divergence, naming those that are `possible`."""
+    if divergence not in possible:
+        raise ValueError(f"divergence is {divergence!r}; write {' or '.join(possible)}")
+    if temperature <= 0:
+        raise ValueError(f"temperature is {temperature}; write a number above 0")
+    if divergence == "cosine" and temperature != 1:
+        raise ValueError("the cosine does not feel a temperature; remove temperature")
+    if divergence == "alpha" and not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; write a number between 0, reverse_kl, and 1, kl")
+
+
 def _expected(log_p: Tensor, value: Tensor) -> Tensor:
     """What is impossible counts for nothing, whatever its value."""
     return (log_p.exp() * value.masked_fill(log_p == -torch.inf, 0)).sum(-1)
 
 
 DIVERGENCES: Mapping[Divergence, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"kl": kl, "reverse_kl": reverse_kl, "jensen_shannon": jensen_shannon, "l2": l2}
+    {
+        "kl": kl,
+        "reverse_kl": reverse_kl,
+        "jensen_shannon": jensen_shannon,
+        "alpha": alpha_divergence,
+        "l2": l2,
+        "cosine": cosine,
+    }
 )

@@ -22,5 +22,14 @@ def centred(encoder_logits: Tensor, decoder_logits: Tensor, label_lengths: Tenso
     Returns:
         (B, T, V).
     """
+    return encoder_logits + _mean(decoder_logits, label_lengths)
+
+
+def centred_decoder(decoder_logits: Tensor, label_lengths: Tensor) -> Tensor:
+    """What `centred` leaves of the decoder logits: these less the batch's mean, (B, U+1, V)."""
+    return decoder_logits - _mean(decoder_logits, label_lengths)
+
+
+def _mean(decoder_logits: Tensor, label_lengths: Tensor) -> Tensor:
     real = inside(label_lengths.to(decoder_logits.device) + 1, decoder_logits.shape[1])
-    return encoder_logits + decoder_logits[real].mean(0)
+    return decoder_logits[real].mean(0)

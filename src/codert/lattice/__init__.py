@@ -6,6 +6,7 @@ cell, the entropy of each cell, and how far each cell is from that of another la
 """
 
 from codert.lattice.additive import AdditiveLattice
+from codert.lattice.affinity import log_affinity
 from codert.lattice.cells import (
     BLANK,
     Lattice,
@@ -25,6 +26,7 @@ __all__ = [
     "Scores",
     "full_precision",
     "inside",
+    "log_affinity",
     "refuse_second_derivatives",
     "relative_entropy",
 ]

@@ -52,11 +52,28 @@ class AdditiveLattice(Lattice):
         labels = self._checked(labels)
         e, d = self.encoder_logits, self.decoder_logits
         T, U = e.shape[1], labels.shape[1]
-        log_z: Tensor = LogNormaliser.apply(e, d)  # type: ignore[no-untyped-call]
+        log_z = self.log_normaliser()
         blank = e[:, :, BLANK, None] + d[:, None, :, BLANK] - log_z
         e_label = e.gather(2, labels[:, None].expand(-1, T, -1))
         d_label = d[:, :U].gather(2, labels[..., None])
         return Scores(blank, e_label + d_label.mT - log_z[:, :, :U])
+
+    def rest(self, labels: Tensor) -> Tensor:
+        """See `Lattice.rest`."""
+        # Without blank and the next label it is an additive lattice too.
+        others = self._others(labels)
+        decoder_logits = self.decoder_logits.masked_fill(~others, cells.NEVER)
+        blank = torch.tensor([BLANK], device=others.device)
+        encoder_logits = self.encoder_logits.index_fill(2, blank, cells.NEVER)
+        of_rest = self._with(encoder_logits, decoder_logits)
+        return of_rest.log_normaliser() - self.log_normaliser()
+
+    def log_normaliser(self) -> Tensor:
+        """log Z of each cell, the log of the sum of its exponentials, (B, T, U+1)."""
+        log_z: Tensor = LogNormaliser.apply(  # type: ignore[no-untyped-call]
+            self.encoder_logits, self.decoder_logits
+        )
+        return log_z
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
@@ -77,6 +94,15 @@ class AdditiveLattice(Lattice):
     def logits(self, frames: slice) -> Tensor:
         """See `Lattice.logits`."""
         return self.encoder_logits[:, frames, None] + self.decoder_logits[:, None]
+
+    def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
+        """See `Lattice.at`."""
+        return cells.rows(self.encoder_logits, b, t) + cells.rows(self.decoder_logits, b, u)
+
+    def frames(self, index: Tensor, lengths: Tensor) -> Self:
+        """See `Lattice.frames`."""
+        encoder_logits = self.encoder_logits.index_select(1, index)
+        return type(self)(encoder_logits, self.decoder_logits, lengths, self.label_lengths)
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""

@@ -13,6 +13,9 @@ from torch import Tensor
 
 BLANK = 0
 
+# In place of log 0: differences and sums of it stay numbers.
+NEVER = -1e30
+
 # Logits held at once where they must be made: 16 MiB in float32.
 CHUNK = 1 << 22
 
@@ -57,12 +60,31 @@ class Lattice(ABC):
         """
 
     @abstractmethod
+    def rest(self, labels: Tensor) -> Tensor:
+        """The log-probability of all but blank and the next label, (B, T, U+1), with gradients.
+
+        It is a sum of its own, for 1 - P(blank) - P(label) loses its digits where it is small.
+        At most about `NEVER` where nothing is left to sum.
+
+        Args:
+            labels: (B, U), as for `scores`.
+        """
+
+    @abstractmethod
     def entropy(self) -> Tensor:
         """The entropy of each cell in nats, (B, T, U+1), without gradients."""
 
     @abstractmethod
     def logits(self, frames: slice) -> Tensor:
         """The logits of all cells of some frames, (B, t, U+1, V): for what does not factor."""
+
+    @abstractmethod
+    def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
+        """The logits of some cells, (N, V), by the indices (N,) of each: for a few of them."""
+
+    @abstractmethod
+    def frames(self, index: Tensor, lengths: Tensor) -> Self:
+        """The lattice of some frames, by their indices (N,), of which so many are real, (B,)."""
 
     @abstractmethod
     def tempered(self, temperature: float) -> Self:
@@ -80,6 +102,27 @@ class Lattice(ABC):
     @abstractmethod
     def with_encoder_only(self) -> Self:
         """The same lattice, of which a gradient reaches the encoder only."""
+
+    def collapsed(self, labels: Tensor) -> Tensor:
+        """Log-probabilities of blank, the next label and everything else, (B, T, U+1, 3).
+
+        Behind the last label of an utterance there is no next one: -inf.
+
+        Args:
+            labels: (B, U), as for `scores`.
+        """
+        blank, label = self.scores(labels)
+        label = torch.nn.functional.pad(label, (0, 1))
+        last = ~inside(self.label_lengths.to(label.device), label.shape[2])
+        rest = self.rest(labels)
+        return torch.stack(
+            [
+                blank,
+                label.masked_fill(last[:, None], -torch.inf),
+                rest.masked_fill(rest < NEVER / 2, -torch.inf),
+            ],
+            -1,
+        )
 
     @property
     def real(self) -> Tensor:
@@ -104,6 +147,14 @@ class Lattice(ABC):
                     f"labels are 1 to {V - 1}, {BLANK} is blank"
                 )
         return labels.long().masked_fill(~real, 0)
+
+    def _others(self, labels: Tensor) -> Tensor:
+        """Which symbols are neither blank nor the next label, (B, U+1, V)."""
+        B, _, U1, V = self.shape
+        following = torch.nn.functional.pad(self._checked(labels), (0, 1), value=BLANK)
+        others = torch.ones(B, U1, V, dtype=torch.bool, device=labels.device)
+        others[..., BLANK] = False
+        return others.scatter(2, following[..., None], False)
 
 
 def refuse_second_derivatives() -> None:
@@ -145,6 +196,11 @@ def finite(x: Tensor) -> Tensor:
 def inside(lengths: Tensor, size: int) -> Tensor:
     """Which of `size` positions lie inside each length, (B, size)."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def rows(x: Tensor, b: Tensor, n: Tensor) -> Tensor:
+    """Rows of `x` (B, N, ...) by two indices each; their gradients are summed by index_add."""
+    return x.flatten(0, 1).index_select(0, b * x.shape[1] + n)
 
 
 def full_precision(x: Tensor) -> Tensor:

@@ -75,6 +75,24 @@ class MLPLattice(Lattice):
         ]
         return Scores(*(torch.cat(part, 1) for part in zip(*chunks, strict=True)))
 
+    def rest(self, labels: Tensor) -> Tensor:
+        """See `Lattice.rest`."""
+        others = self._others(labels)
+        chunks = [
+            checkpoint(
+                _mlp_rest,
+                frames,
+                self.decoder,
+                self.weight,
+                self.bias,
+                others,
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            for frames in self._chunks()
+        ]
+        return torch.cat(chunks, 1)
+
     @torch.no_grad()
     def entropy(self) -> Tensor:
         """See `Lattice.entropy`."""
@@ -89,6 +107,18 @@ class MLPLattice(Lattice):
     def logits(self, frames: slice) -> Tensor:
         """See `Lattice.logits`."""
         return _mlp_logits(self.encoder[:, frames], self.decoder, self.weight, self.bias)
+
+    def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
+        """See `Lattice.at`."""
+        inner = torch.tanh(cells.rows(self.encoder, b, t) + cells.rows(self.decoder, b, u))
+        with cells.exact(inner.device):
+            return torch.nn.functional.linear(inner, self.weight, self.bias)
+
+    def frames(self, index: Tensor, lengths: Tensor) -> Self:
+        """See `Lattice.frames`."""
+        others = self.decoder, self.weight, self.bias
+        encoder = self.encoder.index_select(1, index)
+        return type(self)(encoder, *others, lengths, self.label_lengths)
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
@@ -129,3 +159,11 @@ def _mlp_scores(
     index = labels[:, None, :, None].expand(-1, frames.shape[1], -1, 1)
     label = logits[:, :, :U].gather(3, index)[..., 0]
     return logits[..., BLANK] - log_z, label - log_z[:, :, :U]
+
+
+def _mlp_rest(
+    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, others: Tensor
+) -> Tensor:
+    logits = _mlp_logits(frames, decoder, weight, bias)
+    of_rest = logits.masked_fill(~others[:, None], cells.NEVER)
+    return torch.logsumexp(of_rest, -1) - torch.logsumexp(logits, -1)

@@ -9,6 +9,7 @@ from codert.data.dataset import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
+from codert.learning.randomness import stream
 from codert.models.joint import MLPJointConfig
 from codert.models.recogniser import Encoded, Outputs
 from codert.transducer import transducer_loss
@@ -42,7 +43,7 @@ def objective(
         ensemble: its recognisers.
         batch: of training utterances, on the recognisers' device.
         progress: of the run, 0 to 1, for schedules.
-        step: names the streams that dropout draws from.
+        step: names the streams that dropout and edges draw from.
     """
     encoded = ensemble.encode(step, batch.features, batch.frame_lengths)
     predicted = ensemble.predict(step, batch.labels)
@@ -51,6 +52,7 @@ def objective(
             encoded[name],
             predicted[name],
             recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
+            recogniser.encoder.subsampling,
         )
         for name, recogniser in (ensemble.live | ensemble.silent).items()
     }
@@ -59,11 +61,12 @@ def objective(
         joint = plan.live[name].joint
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
-    for edge in plan.edges:
+    for i, edge in enumerate(plan.edges):
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]
-            loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
+            with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
+                loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
             result.total = result.total + weight * loss
             term = f"{edge.match}/{edge.student}"
             result.terms[term] = result.terms.get(term, 0) + loss.detach()
@@ -79,7 +82,7 @@ def _add_own(
     head_weight: float,
 ) -> None:
     labels = batch.label_lengths.sum().clamp_min(1)
-    encoded, predicted, lattice = outputs
+    encoded, predicted, lattice, _ = outputs
     losses = transducer_loss(lattice, batch.labels, training.fastemit)
     result.losses[name] = losses.detach()
     weighted = [("transducer", 1.0, losses)]

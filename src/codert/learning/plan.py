@@ -249,6 +249,12 @@ def _check(plan: Plan, where: str) -> None:
         if edge.teacher in plan.made:
             teacher, student = plan.made[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
+            shared = edge.teacher in plan.live and "decoder" in plan.share
+            if edge.match == "decoder_logits" and shared:
+                raise InputError(
+                    f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
+                    f"{edge.student!r} share their decoder; match something else, or share nothing"
+                )
     if plan.share:
         _check_shared(plan, where)
     _check_kept(plan, where)
@@ -267,9 +273,10 @@ def check_features(card: Card, plan: Plan, where: str) -> None:
 def check_heads(config: RecogniserConfig | None, where: str, name: str, edge: Edge) -> None:
     """Raises InputError where an edge matches what comes from a head that no loss trains."""
     untrained = config is not None and config.has_heads and not config.joint.head_weight  # type: ignore[union-attr]
-    if untrained and edge.match == "encoder_logits":
+    if untrained and edge.match in ("encoder_logits", "decoder_logits"):
+        what = edge.match.replace("_", " ")
         raise InputError(
-            f"{where}: the encoder logits of {name!r} come from a head that no loss trains; "
+            f"{where}: the {what} of {name!r} come from a head that no loss trains; "
             "set joint.head_weight of its model above 0"
         )
 
@@ -277,12 +284,15 @@ def check_heads(config: RecogniserConfig | None, where: str, name: str, edge: Ed
 def check_frame_rates(
     teacher: RecogniserConfig, student: RecogniserConfig, where: str, edge: Edge
 ) -> None:
-    """Raises InputError where the two ends of an edge differ in frame rate."""
-    rates = teacher.encoder.subsampling, student.encoder.subsampling
-    if rates[0] != rates[1]:
+    """Raises InputError where an edge cannot join the frame rates of its two ends."""
+    of_teacher, of_student = teacher.encoder.subsampling, student.encoder.subsampling
+    multiple = edge.rates == "multiple"
+    if edge.rates != "any" and (of_student % of_teacher if multiple else of_student != of_teacher):
+        mend = ", or the student a multiple of its teacher's" if multiple else ""
         raise InputError(
-            f"{where}: {edge.teacher!r} has one frame for {rates[0]} of the features' and "
-            f"{edge.student!r} one for {rates[1]}; give both encoders the same subsampling"
+            f"{where}: {edge.teacher!r} has one frame for {of_teacher} of the features' and "
+            f"{edge.student!r} one for {of_student}, and the edge matches {edge.match}; "
+            f"give both encoders the same subsampling{mend}"
         )
 
 

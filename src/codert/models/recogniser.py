@@ -51,11 +51,19 @@ class Predicted(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """All that a recogniser says of a batch and its labels."""
+    """All that a recogniser says of a batch and its labels.
+
+    Attributes:
+        encoded: of its encoder.
+        predicted: of its decoder.
+        lattice: of its joint.
+        subsampling: frames of the features for each of the encoder's.
+    """
 
     encoded: Encoded
     predicted: Predicted
     lattice: Lattice
+    subsampling: int = 1
 
 
 class Encoder(nn.Module):
@@ -70,6 +78,7 @@ class Encoder(nn.Module):
         width: int = self.body.width  # type: ignore[assignment]
         self.projection = nn.Linear(width, config.joint.input_width(symbols))
         self.head = nn.Linear(width, symbols) if config.has_heads else None
+        self.subsampling = config.encoder.subsampling
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Encoded:
         """A front end's frames and lengths to frames for the joint and encoder logits."""

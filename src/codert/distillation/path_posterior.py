@@ -1,0 +1,47 @@
+"""Distillation of the posterior over alignments: which path the labels take, and no more.
+
+It does not ask how likely the labels are, so it does not depend on how sure a teacher is of them.
+"""
+
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from codert.distillation.divergences import check_divergence
+from codert.lattice import Lattice
+from codert.transducer import path_relative_entropy
+
+OfPaths = Literal["kl", "reverse_kl"]
+
+
+def path_posterior_loss(
+    teacher: Lattice,
+    student: Lattice,
+    labels: Tensor,
+    divergence: OfPaths = "kl",
+    temperature: float = 1.0,
+) -> Tensor:
+    """The divergence per arc between two posteriors over the paths of the labels, a scalar.
+
+    Args:
+        teacher: of (B, T, U+1) cells; `detached()` for the gradient to reach the student only.
+        student: of as many cells.
+        labels: (B, U), as for `transducer_loss`.
+        divergence: kl, of the student from the teacher, or reverse_kl; others have no closed form.
+        temperature: divides the logits; the loss is multiplied by its square.
+
+    Returns:
+        What all utterances come to by the number of their arcs, T + U in each path; 0 where no
+        utterance has an alignment.
+
+    Raises:
+        ValueError: lattices of different sizes, labels that do not fit them, or no such
+            divergence.
+    """
+    check_divergence(divergence, temperature, 0.5, get_args(OfPaths))
+    p, q = teacher.tempered(temperature), student.tempered(temperature)
+    if divergence == "reverse_kl":
+        p, q = q, p
+    arcs = student.frame_lengths + student.label_lengths
+    total = arcs.masked_fill(student.frame_lengths == 0, 0).sum().clamp_min(1)
+    return path_relative_entropy(p, q, labels).sum() / total * temperature**2

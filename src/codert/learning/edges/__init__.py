@@ -1,0 +1,18 @@
+"""Edges of the plan: what one recogniser is taught by another, a class for each thing matched."""
+
+from codert.learning.edges.edge import BaseEdge, Rates
+from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
+from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
+
+Edge = EncoderLogitEdge | DecoderLogitEdge | LatticeEdge | CollapsedEdge | PathPosteriorEdge
+
+__all__ = [
+    "BaseEdge",
+    "CollapsedEdge",
+    "DecoderLogitEdge",
+    "Edge",
+    "EncoderLogitEdge",
+    "LatticeEdge",
+    "PathPosteriorEdge",
+    "Rates",
+]
