@@ -176,7 +176,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run: Any, settings
     assert any(not torch.equal(one[name], three[name]) for name in one)
 
 
-@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared", "mean-teacher"])
+@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared", "mean-teacher", "methods/hidden"])
 @pytest.mark.parametrize("at", [1, 4, 9])
 @pytest.mark.parametrize("how", ["asked", "crashed"])
 def test_a_stopped_run_resumes_bit_equal(

@@ -34,7 +34,7 @@ class Ensemble:
         live: the recognisers that learn.
         frozen: those that only teach; in no optimiser, checkpoint or parameter count.
         groups: the weights that are optimised and clipped together, by owner: each live
-            recogniser's own, and what they share.
+            recogniser's own, what they share, and each edge's.
         kept: modules of live recognisers that do not learn.
         averages: the recognisers that follow live ones.
     """
@@ -86,7 +86,17 @@ class Ensemble:
             _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
         averages = {n: MovingAverage(live[a.of], a.decay) for n, a in plan.averages.items()}
-        return cls(seed, live, frozen, groups, kept, averages)
+        ensemble = cls(seed, live, frozen, groups, kept, averages)
+        teachers = live | ensemble.silent
+        for i, edge in enumerate(plan.edges):
+            try:
+                with stream(seed, _own(i), "projection"):
+                    projection = edge.projection(teachers[edge.teacher], live[edge.student])
+            except ValueError as error:
+                raise InputError(f"edges[{i}]: {error}") from None
+            if projection is not None:
+                groups[_own(i)] = nn.ModuleDict({"projection": projection})
+        return ensemble
 
     @property
     def made(self) -> dict[str, Recogniser]:
@@ -102,6 +112,11 @@ class Ensemble:
     def state(self) -> dict[str, nn.Module]:
         """What a run changes, by the name that a checkpoint has for it."""
         return {**self.groups, **{name: each.recogniser for name, each in self.averages.items()}}
+
+    def projection(self, edge: int) -> nn.Module | None:
+        """The weights that an edge of the plan has of its own, by its place; None where none."""
+        modules = self.groups.get(_own(edge))
+        return None if modules is None else modules["projection"]
 
     def follow(self, updates: int) -> None:
         """Move the averages to the live weights after so many updates."""
@@ -151,6 +166,11 @@ class Ensemble:
                 with stream(self.seed, owner, part, step):
                     outputs[owner] = modules[part](*inputs)
         return {name: outputs[name if name in outputs else SHARED] for name in self.live}
+
+
+def _own(edge: int) -> str:
+    """The owner of an edge's weights, as errors write the edge."""
+    return f"edges[{edge}]"
 
 
 def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:

@@ -65,6 +65,8 @@ def objective(
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]
+            if (projection := ensemble.projection(i)) is not None:
+                student = edge.projected(student, projection)
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
                 loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
             result.total = result.total + weight * loss

@@ -69,8 +69,8 @@ class TrainingConfig:
         rate: the learning rate's schedule.
         betas: of AdamW.
         weight_decay: of AdamW.
-        clip: largest gradient norm of a group; each recogniser is a group, and so is what
-            they share.
+        clip: largest gradient norm of a group; each recogniser is a group, and so are what
+            they share and the weights of an edge.
         accumulate: batches per update.
         ctc_weight: of a CTC loss per label on the encoder logits.
         fastemit: FastEmit's weight.

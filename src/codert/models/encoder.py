@@ -131,9 +131,15 @@ class LSTMEncoder(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T', inputs), (B,) to (B, T', D), (B,)."""
+        return self.outputs(frames, lengths)[-1], lengths
+
+    def outputs(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Of each layer, (B, T', D)."""
+        outputs = []
         for layer in self.layers:
             frames = layer(frames, lengths)
-        return frames, lengths
+            outputs.append(frames)
+        return outputs
 
 
 class _ResidualLSTM(nn.Module):
