@@ -138,6 +138,8 @@ def _transcribe(options: argparse.Namespace) -> int:
     transcriber = Transcriber.load(options.run)
     if not options.json:
         print(f"trained to understand: {transcriber.card.understands}", file=sys.stderr)
+        if not transcriber.card.model.streams:
+            print("not streaming: it hears each recording to its end first", file=sys.stderr)
     status = 0
     for audio in options.audio:
         # One bad file does not keep the others from being read.

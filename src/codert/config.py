@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -59,6 +59,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """A mapping that has a value under one key within another, the outermost first."""
+    for key in reversed(keys):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
+
+
 def assignments(texts: Iterable[str]) -> dict[str, Any]:
     """Several `a.b=value` as one nested mapping, the values read as YAML.
 
@@ -73,12 +80,10 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
         if not sign or not key:
             raise InputError(f"--set {text}: write it as key.key=value")
         try:
-            nested: Any = yaml.safe_load(value)
+            content = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(f"--set {text}: not a valid value: {error}") from None
-        for name in reversed(key.split(".")):
-            nested = {name: nested}
-        together = merged(together, nested)
+        together = merged(together, nested(key.split("."), content))
     return together
 
 
@@ -133,6 +138,10 @@ def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise _wrong(where, key, value, "keys and values")
+        known = typing.get_args(args[0])  # of a Literal; none where keys are any text
+        for given in value:
+            if known and given not in known:
+                raise unknown_key(where, _join(key, str(given)), str(given), known)
         return {str(k): _convert(args[1], v, where, _join(key, str(k))) for k, v in value.items()}
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

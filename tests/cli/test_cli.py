@@ -71,7 +71,30 @@ def test_train_evaluate_transcribe(
     assert "missing.wav" in err
     assert json.loads(out)["audio"] == str(audio)
     assert main(["transcribe", runs[1], str(audio)]) == 0
-    assert "trained to understand" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "trained to understand" in err
+    assert "streaming" not in err
+
+
+def test_what_does_not_stream_is_marked(
+    corpus: Path,
+    cache: Path,
+    settings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["train", str(RECIPES / "full-context.yaml"), "--settings", str(settings)]
+    words += ["--data", str(corpus), "--out", str(tmp_path), "--cache", str(cache)]
+    assert main([*words, "--set", "training.epochs=1"]) == 0
+    runs = [str(tmp_path / "full-context" / name) for name in ("teacher", "student")]
+    capsys.readouterr()
+    assert main(["evaluate", *runs, "--data", str(corpus), "--cache", str(cache)]) == 0
+    table = capsys.readouterr().out
+    assert "teacher (not streaming)" in table
+    assert "student (not streaming)" not in table
+    audio = next(corpus.parent.glob("test-*.wav"))
+    assert main(["transcribe", runs[0], str(audio)]) == 0
+    assert "not streaming" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Encoders: padding, batch mates, streaming, and modules of the user's own."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,12 @@ from torch.testing import assert_close
 
 from codert.config import build
 from codert.errors import InputError
-from codert.models.encoder import EncoderConfig, LSTMEncoderConfig, ModuleEncoderConfig
+from codert.models.encoder import (
+    EncoderConfig,
+    LSTMEncoder,
+    LSTMEncoderConfig,
+    ModuleEncoderConfig,
+)
 from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Recogniser, RecogniserConfig
 
@@ -22,7 +28,14 @@ CONFIGS = [
     LSTMEncoderConfig(channels=6, strides=(1,), kernel=1, width=8, layers=1),
     LSTMEncoderConfig(channels=6, strides=(1, 4), kernel=7, width=8, layers=1),
 ]
-configs = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.strides}x{c.kernel}")
+FULL = [replace(config, context="full") for config in CONFIGS[:2]]
+
+
+def name(config: LSTMEncoderConfig) -> str:
+    return f"{config.strides}x{config.kernel} {config.context}"
+
+
+configs = pytest.mark.parametrize("config", CONFIGS + FULL, ids=name)
 
 
 class Whole(nn.Module):
@@ -129,7 +142,7 @@ def test_a_batch_of_a_single_frame_is_normalised_as_in_inference() -> None:
     assert all(name.startswith("front_end.convolutions.0.") for name in moved)
 
 
-@configs
+@pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
     look_ahead, rate = 0, 1
     for stride in config.strides:
@@ -146,6 +159,39 @@ def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
         # Near the end, a long stride may leave the very last frames unread.
         assert int(read.max()) == latest if latest < T else int(read.max()) > latest - look_ahead
         assert int(read.min()) == 0
+
+
+@pytest.mark.parametrize("config", FULL, ids=name)
+def test_with_full_context_every_frame_hears_the_whole_utterance(config: LSTMEncoderConfig) -> None:
+    model = encoder(config)
+    T = 30
+    features = utterance(T)[None].requires_grad_()
+    output, _ = model(features, torch.tensor([T]))
+    assert output.shape[-1] == config.width
+    for t in range(output.shape[1]):
+        (gradient,) = torch.autograd.grad(output[0, t].square().sum(), features, retain_graph=True)
+        read = gradient[0].abs().sum(1)
+        # Near the end, a long stride may leave the very last frames unread.
+        assert bool((read[: T - config.subsampling] > 0).all())
+    assert not RecogniserConfig(config).streams
+    assert RecogniserConfig(replace(config, context="past")).streams
+
+
+def test_full_context_is_a_bidirectional_lstm() -> None:
+    """torch's own, on packed sequences, is the reference."""
+    layer: Any = LSTMEncoder(LSTMEncoderConfig(width=8, layers=1, context="full"), F).double()
+    layer = layer.layers[0]
+    reference = nn.LSTM(F, 4, batch_first=True, bidirectional=True).double()
+    for direction, suffix in ((layer.lstm, ""), (layer.back, "_reverse")):
+        for key, weights in direction.state_dict().items():
+            reference.get_parameter(key + suffix).data.copy_(weights)
+    x, lengths = batched([utterance(n, seed=n) for n in (9, 14, 1)])
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(reference(packed)[0], batch_first=True)
+    found = layer(x, lengths)
+    for row, heard, start, length in zip(found, expected, x, lengths.tolist(), strict=True):
+        both = layer.norm(layer.skip(start[:length]) + heard[:length])
+        assert_close(row[:length], both, rtol=1e-10, atol=1e-10)
 
 
 @configs

@@ -93,7 +93,8 @@ def test_batched_equals_one_at_a_time(predictor: PredictorConfig, joint: JointCo
         seen |= {len(h) for h in together}
         for b, hypothesis in enumerate(together):
             T = int(encoded.lengths[b])
-            alone = Encoded(*(x[b : b + 1] for x in encoded))
+            one = slice(b, b + 1)
+            alone = Encoded(encoded.joint[one], encoded.logits[one], encoded.lengths[one])
             shorter = Encoded(alone.joint[:, :T], alone.logits[:, :T], alone.lengths)
             assert greedy(model, alone) == greedy(model, shorter) == [hypothesis]
     assert len(seen) > 2, "the recognisers say too little for the test to mean anything"

@@ -11,7 +11,7 @@ from codert.experiments.recipes import recipes_folder
 
 from ..tiny import RECIPES
 
-KEYS = {"name", "strategy", "role", "encoder_params", "total_params"} | {
+KEYS = {"name", "strategy", "role", "encoder_params", "total_params", "streams"} | {
     *("wer", "wer_ci", "words", "werr", "werr_ci", "p")
 }
 

@@ -41,6 +41,28 @@ def test_a_variant_may_need_another(tmp_path: Path) -> None:
     assert "frozen=runs/good/tones/seed0/big/teacher" in made.command(static)
 
 
+def test_what_starts_from_a_run_needs_it_part_by_part(tmp_path: Path) -> None:
+    plans = """plans:
+  - {recipe: teacher, name: head-start, set: {training: {epochs: 1}}}
+  - {recipe: teacher, name: big, set: {recognisers: {teacher: {start: runs/head-start/teacher}}}}
+  - {recipe: alone, set: {recognisers: {student: {
+      start: {decoder: runs/big/teacher, front_end: kept/student}, keep: [decoder]}}}}
+  - static"""
+    made = matrix(tmp_path, GOOD.replace("plans: [alone, static]", plans))
+    names = [cell.plan for cell in made.cells[:5]]
+    assert names == ["head-start", "big", "alone", "teacher", "static"]
+    commands = [made.command(cell) for cell in made.cells[:5]]
+    below = "recognisers.teacher.start.{}=runs/good/tones/seed0/head-start/teacher"
+    for part in ("front_end", "encoder", "decoder"):
+        assert below.format(part) in commands[1]
+    assert "recognisers.student.start.decoder=runs/good/tones/seed0/big/teacher" in commands[2]
+    assert "recognisers.student.start.front_end=kept/student" in commands[2]
+    # What a student costs, all that it needs costs too, at any distance.
+    needed = made.with_needs([made.cells[2]])
+    assert {cell.plan for cell in needed} == {"head-start", "big", "alone"}
+    assert {cell.seed for cell in needed} == {0}
+
+
 def test_a_folder_elsewhere_is_taken_as_it_is(tmp_path: Path) -> None:
     static = "{recipe: static, set: {recognisers: {teacher: {frozen: kept/teacher}}}}"
     made = matrix(tmp_path, GOOD.replace("static", static))
@@ -61,7 +83,7 @@ def test_several_manifests_are_joined_in_the_command(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "seeds: [0, 0]", "seeds has one twice"),
         ("seeds: [0, 1]", "seeds: []", "seeds are empty"),
         ("seeds: [0, 1]", "seeds: [0, -1]", "seeds are 0 or more"),
-        ("[alone, static]", "[alone, statik]", "no recipe 'statik'; known: alone, implicit"),
+        ("[alone, static]", "[alone, statik]", "no recipe 'statik'; known: alone, "),
         ("[alone, static]", "[alone, mine.yaml]", "mine.yaml: no such file"),
         ("[alone, static]", "[alone, alone]", "plans has one twice; give each plan a name"),
         ("[alone, static]", "[alone, {recipe: static, sett: {}}]", "did you mean 'set'"),
@@ -80,7 +102,12 @@ def test_several_manifests_are_joined_in_the_command(tmp_path: Path) -> None:
         (
             "static]",
             "{recipe: static, set: {recognisers: {teacher: {frozen: runs/alone/tutor}}}}]",
-            "'tutor' does not learn in 'alone'",
+            "'alone' makes no 'tutor'; it makes student",
+        ),
+        (
+            "alone, static]",
+            "{recipe: alone, set: {recognisers: {student: {start: {encoder: runs/b/student}}}}}]",
+            r"recognisers\.student\.start\.encoder is the run of 'b', and there is no",
         ),
         (
             "static]",

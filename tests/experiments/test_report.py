@@ -62,6 +62,7 @@ def result(name: str = "tandem", werr: float | None = 12.345) -> Result:
         "role": "student",
         "encoder_params": 1_234_567,
         "total_params": 1_500_000,
+        "streams": True,
         "wer": 23.456,
         "wer_ci": [22.0, 25.0],
         "cer": 9.0,

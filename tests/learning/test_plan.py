@@ -11,7 +11,7 @@ from codert.learning.schedule import EdgeSchedule, RateSchedule
 
 from ..tiny import RECIPES, tiny_plan
 
-MATCHES = ("encoder_logits", "decoder_logits", "lattice", "collapsed", "path_posterior")
+MATCHES = ("encoder_logits", "decoder_logits", "hidden", "lattice", "collapsed", "path_posterior")
 ANY_MATCH = " or ".join(MATCHES)
 
 
@@ -44,7 +44,7 @@ def assert_refused(path: Path, complaint: str) -> None:
         ("recognizers: {}\nmodels: {}", "did you mean 'recognisers'"),
         ("models: {}", "recognisers is missing"),
         ("recognisers: {s: {model: big}}\nmodels: {small: {}}", "recognisers.s.model is 'big'"),
-        ("recognisers: {s: {}}\nmodels: {}", "either model: NAME or frozen: RUN"),
+        ("recognisers: {s: {}}\nmodels: {}", "one of model: NAME, frozen: RUN and average"),
         ("recognisers: {t: {frozen: x}}\nmodels: {}", "none of them learns"),
         (TWO.replace("MODEL", "c") + "share: [decoder]", "must be equal"),
         ("models: {a: {}}\nrecognisers: {s: {model: a}}\nshare: [decoder]", "only 's' learns"),
@@ -122,6 +122,10 @@ def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: s
         ("models.a.encoder.kernel=4", r"models\.a\.encoder: kernel is 4; write an odd number"),
         ("models.a.encoder.kernel=-1", r"models\.a\.encoder: kernel is -1; write an odd number"),
         ("models.a.encoder.strides=[]", r"models\.a\.encoder: strides is empty"),
+        (
+            "models.a.encoder={width: 7, context: full}",
+            r"models\.a\.encoder: width is 7; with full context write an even one",
+        ),
         ("models.a.encoder.strides=[2, 0]", r"models\.a\.encoder: .*strides are at least 1"),
         ("models.a.encoder.channels=0", r"models\.a\.encoder: channels, .* are at least 1"),
         ("models.a.encoder.layers=0", r"models\.a\.encoder: .*layers, .* are at least 1"),
@@ -176,7 +180,7 @@ def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: s
         ("features.window_ms=0.01", "features: kaldi .* window_ms"),
         ("features.shift_ms=0.01", "features: shift_ms is less than a sample"),
         ("wordpieces.size=2", "wordpieces: size is at least 3"),
-        ("recognisers.s.model=", "recognisers.s: write either model"),
+        ("recognisers.s.model=", "recognisers.s: write one of model: NAME"),
         ("recognisers={../s: {model: a}}", r"'\.\./s' is to name a folder; use letters"),
         ("recognisers={a b: {model: a}}", "'a b' is to name a folder; use letters"),
         ("recognisers={s.1: {model: a}}", r"recognisers\.s\.1: choose a name without dots"),
@@ -208,7 +212,6 @@ FROZEN = "models: {a: {}}\nrecognisers: {teacher: {frozen: x}, student: {model: 
         (edge("MATCH, temperature: 0"), r"edges\[0\]: temperature is above 0"),
         (edge("MATCH, weight: -1"), r"edges\[0\]: .* weight at least 0"),
         (edge("MATCH, weight: much"), r"edges\[0\].weight is 'much'; write a number"),
-        (edge("MATCH, divergence: kld"), "write 'kl' or 'reverse_kl'"),
         (edge("MATCH, gradient: teacher"), "write 'student' or 'both'"),
         (edge("MATCH, schedule: {begin: 1}"), r"edges\[0\].schedule.begin is not a known key"),
         (FROZEN + "edges: [{from: student, to: teacher, MATCH}]", "is frozen and cannot learn"),
@@ -222,6 +225,12 @@ def test_mistakes_of_every_edge_name_file_key_and_mend(
     tmp_path: Path, text: str, match: str, complaint: str
 ) -> None:
     assert_refused(write(tmp_path, text.replace("MATCH", f"match: {match}")), complaint)
+
+
+@pytest.mark.parametrize("match", [match for match in MATCHES if match != "hidden"])
+def test_a_divergence_is_one_of_those_there_are(match: str, tmp_path: Path) -> None:
+    text = edge(f"match: {match}, divergence: kld")
+    assert_refused(write(tmp_path, text), "write 'kl' or 'reverse_kl'")
 
 
 RATES = """

@@ -12,11 +12,12 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from codert.config import merged, nested
 from codert.data.dataset import Batch
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
-from codert.learning.plan import Plan
+from codert.learning.plan import Plan, read_plan
 from codert.learning.run import Outcome, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
@@ -70,17 +71,18 @@ def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.
 
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
 def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Path) -> None:
-    over: dict[str, dict[str, object]] = {
-        "static": {"recognisers": {"teacher": {"frozen": str(teacher)}}},
-        "shared-front-end": {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}},
-    }
-    plan = tiny_plan(recipe, settings, **over.get(recipe, {}))
+    over: dict[str, object] = {}
+    if recipe == "shared-front-end":
+        over = {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}}
+    for keys in read_plan(RECIPES / f"{recipe}.yaml").needs:
+        over = merged(over, nested(("recognisers", *keys), str(teacher)))
+    plan = tiny_plan(recipe, settings, **over)
     outcome = run(plan)
-    assert set(outcome.recognisers) == set(plan.live)
+    assert set(outcome.recognisers) == set(plan.made)
     for folder in outcome.recognisers.values():
         assert Transcriber.load(folder).card.strategy == recipe
     lines = [json.loads(x) for x in (folder.parent / CURVES).read_text().splitlines()]
-    assert {f"wer/{name}" for name in plan.live} <= lines[-1].keys()
+    assert {f"wer/{name}" for name in plan.made} <= lines[-1].keys()
     assert lines[-1]["progress"] == 1
 
 
@@ -186,7 +188,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run: Any, settings
     assert any(not torch.equal(one[name], three[name]) for name in one)
 
 
-@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared"])
+@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared", "mean-teacher", "methods/hidden"])
 @pytest.mark.parametrize("at", [1, 4, 9])
 @pytest.mark.parametrize("how", ["asked", "crashed"])
 def test_a_stopped_run_resumes_bit_equal(

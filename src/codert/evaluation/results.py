@@ -24,6 +24,7 @@ class Result(TypedDict):
         role: which of its plan's recognisers it is.
         encoder_params: weights of its encoder.
         total_params: weights that a device needs.
+        streams: whether it can write while somebody speaks.
         wer: word error rate.
         wer_ci: its 95 % interval.
         cer: character error rate.
@@ -38,6 +39,7 @@ class Result(TypedDict):
     role: Literal["student", "teacher"]
     encoder_params: int
     total_params: int
+    streams: bool
     wer: float
     wer_ci: Sequence[float]
     cer: float
@@ -75,6 +77,7 @@ def _result(system: System, reference: System | None) -> Result:
         role=system.card.role,
         encoder_params=system.encoder_params,
         total_params=system.total_params,
+        streams=system.card.model.streams,
         wer=wer(system.scores),
         wer_ci=[interval.low, interval.high],
         cer=cer(system.scores),
@@ -89,7 +92,7 @@ def cells(result: Result) -> tuple[str, ...]:
     """A result as text, one cell for each of `headings`."""
     low, high = result["wer_ci"]
     return (
-        result["name"],
+        result["name"] if result["streams"] else f"{result['name']} (not streaming)",
         result["strategy"],
         f"{result['encoder_params']:,}",
         f"{result['wer']:.2f} [{low:.2f}, {high:.2f}]",

@@ -25,7 +25,8 @@ class Planned:
         settings: in place of the recipe's own, or None.
         over: laid over both.
         plan: what they make.
-        needs: by frozen member, the plan and the recogniser that it is the run of.
+        needs: by the keys below `recognisers` that name a folder, the plan and the recogniser
+            that it is the run of.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Planned:
     settings: Path | None
     over: dict[str, Any]
     plan: Plan
-    needs: dict[str, tuple[str, str]]
+    needs: dict[tuple[str, ...], tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Cell:
 def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
     """The plans of an experiment by name, as listed; those that they need besides come last.
 
-    A frozen member whose folder is written runs/PLAN/RECOGNISER is the run of that plan with the
-    same corpus, fold and seed. Where PLAN is not listed, it is the recipe of that stem, beside the
-    one that needs it. A folder elsewhere is taken as it is.
+    A folder that a recipe takes weights from (`frozen`, `start`), written runs/PLAN/RECOGNISER, is
+    the run of that plan with the same corpus, fold and seed. Where PLAN is not listed, it is the
+    recipe of that stem, beside the one that needs it. A folder elsewhere is taken as it is.
 
     Raises:
         InputError: a recipe is wrong, or what it needs is not there.
@@ -74,8 +75,8 @@ def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
     waiting = list(found.values())
     while waiting:
         each = waiting.pop()
-        for member, (plan, recogniser) in each.needs.items():
-            where = f"{each.recipe}: recognisers.{member}.frozen"
+        for keys, (plan, recogniser) in each.needs.items():
+            where = f"{each.recipe}: recognisers.{'.'.join(keys)}"
             if plan not in found:
                 recipe = each.recipe.parent / f"{plan}.yaml"
                 if not recipe.exists():
@@ -85,20 +86,20 @@ def planned(experiment: Experiment, file: Path) -> dict[str, Planned]:
                     )
                 found[plan] = _planned(experiment, file, plan, recipe, Variant(str(recipe)))
                 waiting.append(found[plan])
-            if recogniser not in found[plan].plan.live:
+            if recogniser not in found[plan].plan.made:
                 raise InputError(
-                    f"{where}: {recogniser!r} does not learn in {plan!r}; "
-                    f"those that do: {', '.join(found[plan].plan.live)}"
+                    f"{where}: {plan!r} makes no {recogniser!r}; "
+                    f"it makes {', '.join(found[plan].plan.made)}"
                 )
     in_order(found)
     return found
 
 
-def needs_of(plan: Plan) -> dict[str, tuple[str, str]]:
-    """By frozen member, the plan and the recogniser that it is the run of; see `planned`."""
+def needs_of(plan: Plan) -> dict[tuple[str, ...], tuple[str, str]]:
+    """By the keys of a folder it takes, the plan and recogniser that make it; see `planned`."""
     return {
-        member: (folder.parts[1], folder.parts[2])
-        for member, folder in plan.frozen.items()
+        keys: (folder.parts[1], folder.parts[2])
+        for keys, folder in plan.needs.items()
         if len(folder.parts) == 3 and folder.parts[0] == _RUNS
     }
 

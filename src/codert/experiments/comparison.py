@@ -75,7 +75,7 @@ def rows_of(matrix: Matrix, against: str | None = None) -> list[Row]:
         found = [
             trials
             for plan, each in matrix.plans.items()
-            for recogniser in each.plan.live
+            for recogniser in each.plan.made
             if (trials := trials_of(matrix, records, corpus, plan, recogniser))
         ]
         # A plan stands for what its student does, where it has one.

@@ -102,9 +102,11 @@ class Demo:
         order = sorted(plans, key=lambda plan: (plan in needed, length(plan)), reverse=True)
         return [self._training(plan, needs_of(plans[plan])) for plan in order]
 
-    def _training(self, plan: str, needs: Mapping[str, tuple[str, str]]) -> Training:
-        folders = {member: self.out / run / name for member, (run, name) in needs.items()}
-        frozen = (f"recognisers.{member}.frozen={path}" for member, path in folders.items())
+    def _training(self, plan: str, needs: Mapping[tuple[str, ...], tuple[str, str]]) -> Training:
+        folders = (
+            f"recognisers.{'.'.join(keys)}={self.out / run / name}"
+            for keys, (run, name) in needs.items()
+        )
         return Training(
             name=plan,
             folder=self.out / plan,
@@ -113,7 +115,7 @@ class Demo:
             data=(self.manifest,),
             cache=self.cache,
             settings=self._settings_file(),
-            over=(*self.over, *frozen),
+            over=(*self.over, *folders),
         )
 
     def _score(self, test: Sequence[Utterance]) -> dict[str, System]:

@@ -3,11 +3,12 @@
 import math
 import os
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codert.config import as_assignments, merged
+from codert.config import as_assignments, merged, nested
 from codert.data.dataset import DataConfig
 from codert.data.files import hold
 from codert.errors import InputError
@@ -54,8 +55,8 @@ class Matrix:
         return cls(file, experiment, plans, cells_of(experiment, plans), records)
 
     def keys(self, cell: Cell) -> list[Key]:
-        """Of the records of a cell, one for each recogniser that learns."""
-        return [(cell, name, self.experiment.split) for name in self.plans[cell.plan].plan.live]
+        """Of the records of a cell, one for each recogniser that is made."""
+        return [(cell, name, self.experiment.split) for name in self.plans[cell.plan].plan.made]
 
     def missing(self) -> list[Cell]:
         """The cells of which a record is missing."""
@@ -97,7 +98,7 @@ class Matrix:
             if (cell.corpus, plans[cell].data) not in seen:
                 seen.append((cell.corpus, plans[cell].data))
                 utterances_of(self._manifests(cell), self.experiment.split, plans[cell].data)
-        trained = self._with_needs(missing)
+        trained = self.with_needs(missing)
         jobs: list[Job] = []
         for cell in (each for each in self.cells if each in trained):
             training = self._training(cell, cache, device)
@@ -106,9 +107,10 @@ class Matrix:
                 jobs.append(self._scoring(training, cell))
         return jobs
 
-    def _with_needs(self, cells: list[Cell]) -> set[Cell]:
+    def with_needs(self, cells: Iterable[Cell]) -> set[Cell]:
         """The cells and all that they need."""
-        found, waiting = set(cells), list(cells)
+        waiting = list(cells)
+        found = set(waiting)
         while waiting:
             cell = waiting.pop()
             needs = {cell.of(plan) for plan, _ in self.plans[cell.plan].needs.values()}
@@ -173,11 +175,9 @@ class Matrix:
         over: dict[str, Any] = {"training": {"seed": cell.seed}}
         if cell.fold is not None:
             over["data"] = {"fold": {"number": cell.fold, "of": self.experiment.folds}}
-        if each.needs:
-            over["recognisers"] = {
-                member: {"frozen": str(out / cell.of(plan).name / recogniser)}
-                for member, (plan, recogniser) in each.needs.items()
-            }
+        for keys, (plan, recogniser) in each.needs.items():
+            folder = str(out / cell.of(plan).name / recogniser)
+            over = merged(over, nested(("recognisers", *keys), folder))
         return merged(each.over, over)
 
     def _manifests(self, cell: Cell) -> list[Path]:

@@ -44,7 +44,7 @@ class Order:
     command: str
 
     def run(self) -> None:
-        """Score every recogniser that learnt and record it.
+        """Score every recogniser that it made and record it.
 
         Raises:
             InputError: there is no such run, or nothing can be scored.
@@ -55,7 +55,7 @@ class Order:
             raise InputError(f"{folder}: holds no run; train it again")
         utterances = utterances_of(list(map(Path, self.data)), self.split, plan.data)
         device = machine(self.device, threads=1)
-        for recogniser in plan.live:
+        for recogniser in plan.made:
             system = score_system(folder / recogniser, utterances, Path(self.cache), device)
             record = self._record(system, newest(folder).get("core_seconds", 0.0))
             Records(Path(self.out)).add(record, system.scores)

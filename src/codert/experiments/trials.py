@@ -1,5 +1,6 @@
 """One recogniser of one plan on one corpus, trained from several seeds, as the records tell it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import mean
@@ -87,11 +88,7 @@ def trials_of(
 
 
 def _seconds(matrix: Matrix, records: Mapping[Key, Record], cell: Cell) -> float | None:
-    """Of a cell's training and of those that it needs."""
-    record = records.get(matrix.keys(cell)[0])
-    needed = {plan for plan, _ in matrix.plans[cell.plan].needs.values()}
-    seconds = [_seconds(matrix, records, cell.of(plan)) for plan in needed]
-    known = [each for each in seconds if each is not None]
-    if record is None or len(known) < len(seconds):
-        return None
-    return record.seconds + sum(known)
+    """Of a cell's training and of all that it needs, each counted once."""
+    found = [records.get(matrix.keys(each)[0]) for each in matrix.with_needs([cell])]
+    known = [record.seconds for record in found if record is not None]
+    return math.fsum(known) if len(known) == len(found) else None

@@ -46,10 +46,11 @@ def save_checkpoint(
     """Write it whole or not at all; raises InputError where the disk is full."""
     position.teachers = _digests(ensemble)
     tensors = {}
-    for owner, modules in ensemble.groups.items():
-        for name, tensor in modules.state_dict().items():
+    for owner, module in ensemble.state.items():
+        for name, tensor in module.state_dict().items():
             tensors[f"weights/{owner}/{name}"] = tensor.contiguous()
-        for index, state in optimisers[owner].state_dict()["state"].items():
+    for owner, optimiser in optimisers.items():
+        for index, state in optimiser.state_dict()["state"].items():
             for name, tensor in state.items():
                 tensors[f"optimiser/{owner}/{index}/{name}"] = tensor.contiguous()
     write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
@@ -78,9 +79,10 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
                 "with; bring that one back, or train anew"
             )
     try:
-        for owner, modules in ensemble.groups.items():
-            modules.load_state_dict(_below(tensors, f"weights/{owner}/"))
-            _load_optimiser(optimisers[owner], _below(tensors, f"optimiser/{owner}/"))
+        for owner, module in ensemble.state.items():
+            module.load_state_dict(_below(tensors, f"weights/{owner}/"))
+        for owner, optimiser in optimisers.items():
+            _load_optimiser(optimiser, _below(tensors, f"optimiser/{owner}/"))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: is of another plan: {error}") from None
     return position

@@ -8,14 +8,20 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from codert.config import build
-from codert.data.features import FeatureConfig
 from codert.errors import InputError
-from codert.learning.plan import SHARED, Plan, check_frame_rates, check_heads
+from codert.learning.moving_average import MovingAverage
+from codert.learning.plan import SHARED, Part, Plan, check_features, check_frame_rates, check_heads
 from codert.learning.randomness import stream
 from codert.models.folder import Card, load_recogniser
 from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Decoder, Encoded, Encoder, Predicted, Recogniser
+
+# The modules of a recogniser's parts.
+MODULES: dict[Part, tuple[str, ...]] = {
+    "front_end": ("front_end",),
+    "encoder": ("encoder",),
+    "decoder": ("decoder", "joint"),
+}
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -28,13 +34,17 @@ class Ensemble:
         live: the recognisers that learn.
         frozen: those that only teach; in no optimiser, checkpoint or parameter count.
         groups: the weights that are optimised and clipped together, by owner: each live
-            recogniser's own, and what they share.
+            recogniser's own, what they share, and each edge's.
+        kept: modules of live recognisers that do not learn.
+        averages: the recognisers that follow live ones.
     """
 
     seed: int
     live: dict[str, Recogniser]
     frozen: dict[str, Recogniser]
     groups: dict[str, nn.ModuleDict] = field(default_factory=dict)
+    kept: list[nn.Module] = field(default_factory=list)
+    averages: dict[str, MovingAverage] = field(default_factory=dict)
 
     @classmethod
     def build(cls, plan: Plan, features: int, symbols: int) -> "Ensemble":
@@ -55,34 +65,78 @@ class Ensemble:
             return modules[name]  # type: ignore[return-value]
 
         for name, config in plan.live.items():
-            owner = {x: SHARED if x in plan.share else name for x in ("front_end", "decoder")}
             front_end = part(
                 "front_end",
-                owner["front_end"],
+                plan.owner(name, "front_end"),
                 partial(FrontEnd, config.encoder.front_end, features),
             )
+            owner = plan.owner(name, "decoder")
             live[name] = Recogniser(
                 front_end,
                 part("encoder", name, partial(Encoder, config, front_end.width, symbols)),
-                part("decoder", owner["decoder"], partial(Decoder, config, symbols)),
-                part("joint", owner["decoder"], partial(config.joint.build, symbols)),
+                part("decoder", owner, partial(Decoder, config, symbols)),
+                part("joint", owner, partial(config.joint.build, symbols)),
             )
+        kept = [groups[owner][name] for owner, which in plan.kept for name in MODULES[which]]
+        for module in kept:
+            module.requires_grad_(False)
         frozen = {}
         for name, folder in plan.frozen.items():
             frozen[name], card = load_recogniser(folder)
             _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
-        return cls(seed, live, frozen, groups)
+        averages = {n: MovingAverage(live[a.of], a.decay) for n, a in plan.averages.items()}
+        ensemble = cls(seed, live, frozen, groups, kept, averages)
+        teachers = live | ensemble.silent
+        for i, edge in enumerate(plan.edges):
+            try:
+                with stream(seed, _own(i), "projection"):
+                    projection = edge.projection(teachers[edge.teacher], live[edge.student])
+            except ValueError as error:
+                raise InputError(f"edges[{i}]: {error}") from None
+            if projection is not None:
+                groups[_own(i)] = nn.ModuleDict({"projection": projection})
+        return ensemble
+
+    @property
+    def made(self) -> dict[str, Recogniser]:
+        """All that a run ends with: those that learn, and their averages."""
+        return self.live | {name: each.recogniser for name, each in self.averages.items()}
+
+    @property
+    def silent(self) -> dict[str, Recogniser]:
+        """Those that no gradient reaches: the frozen, and the averages."""
+        return self.frozen | {name: each.recogniser for name, each in self.averages.items()}
+
+    @property
+    def state(self) -> dict[str, nn.Module]:
+        """What a run changes, by the name that a checkpoint has for it."""
+        return {**self.groups, **{name: each.recogniser for name, each in self.averages.items()}}
+
+    def projection(self, edge: int) -> nn.Module | None:
+        """The weights that an edge of the plan has of its own, by its place; None where none."""
+        modules = self.groups.get(_own(edge))
+        return None if modules is None else modules["projection"]
+
+    def follow(self, updates: int) -> None:
+        """Move the averages to the live weights after so many updates."""
+        for average in self.averages.values():
+            average.follow(updates)
 
     def to(self, device: torch.device) -> None:
         """Move everybody."""
-        for module in (*self.groups.values(), *self.frozen.values()):
+        for module in (*self.state.values(), *self.frozen.values()):
             module.to(device)
 
     def train(self, mode: bool = True) -> None:
-        """Training mode for all that learn; False for inference."""
+        """Training mode for all that learn, not for what is kept; False for inference."""
         for modules in self.groups.values():
             modules.train(mode)
+        for kept in self.kept:
+            for module in kept.modules():
+                # cuDNN gives no gradient through an RNN in inference mode, and without dropout
+                # of its own an RNN does the same in both.
+                module.training = mode and isinstance(module, nn.RNNBase) and not module.dropout
 
     def encode(self, step: object, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
         """Every encoder's output; a shared front end runs once."""
@@ -92,7 +146,7 @@ class Ensemble:
             with stream(self.seed, name, "encoder", step):
                 encoded[name] = recogniser.encoder(*frames[name])
         with torch.no_grad():
-            for name, recogniser in self.frozen.items():
+            for name, recogniser in self.silent.items():
                 encoded[name] = recogniser.encode(features, lengths)
         return encoded
 
@@ -100,7 +154,7 @@ class Ensemble:
         """Every decoder's output; a shared decoder runs once."""
         predicted: dict[str, Predicted] = self._each("decoder", step, labels)
         with torch.no_grad():
-            for name, recogniser in self.frozen.items():
+            for name, recogniser in self.silent.items():
                 predicted[name] = recogniser.decoder(labels)
         return predicted
 
@@ -114,14 +168,14 @@ class Ensemble:
         return {name: outputs[name if name in outputs else SHARED] for name in self.live}
 
 
+def _own(edge: int) -> str:
+    """The owner of an edge's weights, as errors write the edge."""
+    return f"edges[{edge}]"
+
+
 def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:
     where = f"recognisers.{name}.frozen: {plan.frozen[name]}"
-    heard = build(FeatureConfig, card.features, where, "features")
-    if heard != plan.features:
-        raise InputError(
-            f"{where}: it hears {heard} and the plan makes {plan.features}; "
-            "set features as it was trained with"
-        )
+    check_features(card, plan, where)
     if card.symbols != symbols:
         raise InputError(
             f"{where}: it has {card.symbols} symbols and the plan {symbols}; "

@@ -54,7 +54,7 @@ def objective(
             recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
             recogniser.encoder.subsampling,
         )
-        for name, recogniser in (ensemble.live | ensemble.frozen).items()
+        for name, recogniser in (ensemble.live | ensemble.silent).items()
     }
     result = Objective(batch.features.new_zeros(()))
     for name in ensemble.live:
@@ -65,6 +65,8 @@ def objective(
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]
+            if (projection := ensemble.projection(i)) is not None:
+                student = edge.projected(student, projection)
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
                 loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
             result.total = result.total + weight * loss

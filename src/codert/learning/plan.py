@@ -3,9 +3,9 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from codert.config import build, check_name, merged, read_yaml
 from codert.data.dataset import DataConfig
@@ -13,30 +13,51 @@ from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
 from codert.errors import InputError
 from codert.learning.edges import Edge
+from codert.learning.moving_average import AverageConfig
 from codert.learning.schedule import RateSchedule
 from codert.models import RecogniserConfig
+from codert.models.folder import Card
 
 SHARED = "shared"  # the owner of what recognisers share, where they have names of their own
+# Of a recogniser; the decoder is the predictor and the joint.
+Part = Literal["front_end", "encoder", "decoder"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A recogniser of the plan.
+    """A recogniser of the plan: one that learns, a finished one, or the average of one that learns.
 
     Attributes:
         model: the name of its dimensions under `models`; live recognisers only.
         frozen: the folder of a finished recogniser, which teaches and does not learn.
+        average: of which live recogniser it is the moving average.
+        start: by part, the folder of a finished recogniser whose weights it begins with; the
+            front end takes the normalisation of features too. In YAML a bare folder is for all.
+        keep: started parts that stay as they are and run as in inference.
+        rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
         role: student or teacher, for tables.
     """
 
     model: str | None = None
     frozen: str | None = None
+    average: AverageConfig | None = None
+    start: dict[Part, str] = field(default_factory=dict)
+    keep: tuple[Part, ...] = ()
+    rate: float = 1.0
     role: Literal["student", "teacher"] = "student"
 
     def __post_init__(self) -> None:
-        """Raises ValueError unless exactly one of model and frozen is given."""
-        if bool(self.model) == bool(self.frozen):
-            raise ValueError("write either model: NAME or frozen: RUN")
+        """Raises ValueError for a member of no kind or of several, and for keys that do nothing."""
+        if [self.model, self.frozen, self.average].count(None) != 2:
+            raise ValueError("write one of model: NAME, frozen: RUN and average: {of: NAME}")
+        if self.model is None and (self.start or self.keep or self.rate != 1):
+            raise ValueError("start, keep and rate are of recognisers that learn; remove them")
+        if self.rate <= 0:
+            raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
+        for part in self.keep:
+            if part not in self.start:
+                raise ValueError(f"keep: the {part} would stay as it is drawn; add start.{part}")
 
 
 @dataclass(frozen=True)
@@ -48,8 +69,8 @@ class TrainingConfig:
         rate: the learning rate's schedule.
         betas: of AdamW.
         weight_decay: of AdamW.
-        clip: largest gradient norm of a group; each recogniser is a group, and so is what
-            they share.
+        clip: largest gradient norm of a group; each recogniser is a group, and so are what
+            they share and the weights of an edge.
         accumulate: batches per update.
         ctc_weight: of a CTC loss per label on the encoder logits.
         fastemit: FastEmit's weight.
@@ -126,6 +147,36 @@ class Plan:
         """The folders of the recognisers that do not."""
         return {n: Path(m.frozen) for n, m in self.recognisers.items() if m.frozen}
 
+    @property
+    def averages(self) -> dict[str, AverageConfig]:
+        """The recognisers that follow others."""
+        return {n: m.average for n, m in self.recognisers.items() if m.average}
+
+    @property
+    def made(self) -> dict[str, RecogniserConfig]:
+        """The dimensions of all that a run ends with: what learns, and its averages."""
+        return self.live | {name: self.live[each.of] for name, each in self.averages.items()}
+
+    @property
+    def needs(self) -> dict[tuple[str, ...], Path]:
+        """The folders of finished recognisers that it takes, by the keys below `recognisers`."""
+        needs: dict[tuple[str, ...], Path] = {}
+        for name, member in self.recognisers.items():
+            if member.frozen:
+                needs[name, "frozen"] = Path(member.frozen)
+            for part, folder in member.start.items():
+                needs[name, "start", part] = Path(folder)
+        return needs
+
+    def owner(self, name: str, part: Part) -> str:
+        """Of a part of a live recogniser: itself, or `SHARED`."""
+        return SHARED if part in self.share else name
+
+    @property
+    def kept(self) -> set[tuple[str, Part]]:
+        """The parts that stay as they are, with their owners."""
+        return {(self.owner(n, p), p) for n, m in self.recognisers.items() for p in m.keep}
+
 
 def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
     """Read a recipe.
@@ -152,9 +203,21 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         raise InputError(f"{where}: edge is {defaults!r}; write keys and values")
     if isinstance(keys.get("edges"), list):
         keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
+    if isinstance(keys.get("recognisers"), dict):
+        keys["recognisers"] = _every_part(keys["recognisers"])
     plan = build(Plan, keys, where)
     _check(plan, where)
     return plan
+
+
+def _every_part(members: dict[str, Any]) -> dict[str, Any]:
+    """Members with a bare `start: RUN` written out."""
+    return {
+        name: member | {"start": dict.fromkeys(PARTS, member["start"])}
+        if isinstance(member, dict) and isinstance(member.get("start"), str)
+        else member
+        for name, member in members.items()
+    }
 
 
 def _check(plan: Plan, where: str) -> None:
@@ -167,6 +230,12 @@ def _check(plan: Plan, where: str) -> None:
             )
     if not plan.live:
         raise InputError(f"{where}: recognisers: none of them learns; give one a model")
+    for name, average in plan.averages.items():
+        if average.of not in plan.live:
+            raise InputError(
+                f"{where}: recognisers.{name}.average.of is {average.of!r}; "
+                f"those that learn: {', '.join(plan.live)}"
+            )
     for i, edge in enumerate(plan.edges):
         for key, end in (("from", edge.teacher), ("to", edge.student)):
             if end not in plan.recognisers:
@@ -174,30 +243,44 @@ def _check(plan: Plan, where: str) -> None:
                     f"{where}: edges[{i}].{key} is {end!r}; "
                     f"known under recognisers: {', '.join(plan.recognisers)}"
                 )
-        if edge.student in plan.frozen:
+        if edge.student not in plan.live:
+            what = "frozen" if edge.student in plan.frozen else "an average"
             raise InputError(
-                f"{where}: edges[{i}].to is {edge.student!r}, which is frozen and cannot learn; "
+                f"{where}: edges[{i}].to is {edge.student!r}, which is {what} and cannot learn; "
                 "give it a model, or turn the edge round"
             )
-        if edge.gradient == "both" and edge.teacher in plan.frozen:
+        if edge.gradient == "both" and edge.teacher not in plan.live:
+            what = "frozen" if edge.teacher in plan.frozen else "an average"
             raise InputError(
-                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is frozen; "
+                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is {what}; "
                 "write student"
             )
         for end in (edge.teacher, edge.student):
-            if end in plan.live:
+            if end in plan.made:
                 ctc_weight = plan.training.ctc_weight
-                check_heads(plan.live[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
-        if edge.teacher in plan.live:
-            teacher, student = plan.live[edge.teacher], plan.live[edge.student]
+                check_heads(plan.made[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
+        if edge.teacher in plan.made:
+            teacher, student = plan.made[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
-            if edge.match == "decoder_logits" and "decoder" in plan.share:
+            shared = edge.teacher in plan.live and "decoder" in plan.share
+            if edge.match == "decoder_logits" and shared:
                 raise InputError(
                     f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
                     f"{edge.student!r} share their decoder; match something else, or share nothing"
                 )
     if plan.share:
         _check_shared(plan, where)
+    _check_kept(plan, where)
+
+
+def check_features(card: Card, plan: Plan, where: str) -> None:
+    """Raises InputError where a recogniser hears other features than the plan makes."""
+    heard = build(FeatureConfig, card.features, where, "features")
+    if heard != plan.features:
+        raise InputError(
+            f"{where}: it hears {heard} and the plan makes {plan.features}; "
+            "set features as it was trained with"
+        )
 
 
 def check_heads(
@@ -251,3 +334,20 @@ def _check_shared(plan: Plan, where: str) -> None:
                     f"{where}: share: the {part} of {first!r} is {mine} and that of {name!r} is "
                     f"{theirs}; what is shared must be equal"
                 )
+    for part in plan.share:
+        folders = {m.start[part] for m in plan.recognisers.values() if part in m.start}
+        if len(folders) > 1:
+            raise InputError(
+                f"{where}: share: the {part} is to start from {' and '.join(sorted(folders))}; "
+                "name one of them"
+            )
+
+
+def _check_kept(plan: Plan, where: str) -> None:
+    for name, config in plan.live.items():
+        weighty = [p for p in PARTS if p != "front_end" or config.encoder.front_end.strides]
+        if all((plan.owner(name, part), part) in plan.kept for part in weighty):
+            raise InputError(
+                f"{where}: recognisers.{name}.keep: nothing of it would learn; "
+                "write frozen: RUN in place of model, start and keep"
+            )

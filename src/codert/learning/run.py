@@ -5,7 +5,7 @@ runs/NAME/PLAN/
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
-    RECOGNISER/               each recogniser that learnt, at its best
+    RECOGNISER/               each recogniser that it made, at its best
 """
 
 import json
@@ -23,6 +23,7 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
+from codert.learning.start import check_wordpieces, start
 from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
 from codert.models.folder import WORDPIECES, Card, save_recogniser, write_text
 
@@ -34,7 +35,7 @@ class Outcome:
     """What a person wants to know at the end.
 
     Attributes:
-        recognisers: folders of those that learnt.
+        recognisers: folders of those that it made.
         best: their lowest development WER in percent; empty without a development split.
         skipped: utterances left out.
         too_short_for_ctc: how many had the transducer loss alone.
@@ -92,21 +93,17 @@ def train(
     training = dataset("train", training=True)
     development = dataset("dev", training=False) if by_split["dev"] else None
     for name, teacher in plan.frozen.items():
-        if WordPieces.load(teacher / WORDPIECES) != wordpieces:
-            raise InputError(
-                f"recognisers.{name}.frozen: {teacher} has other word-pieces than this run; "
-                "train both on the same training split with the same wordpieces settings"
-            )
+        check_wordpieces(teacher, wordpieces, f"recognisers.{name}.frozen: {teacher}")
     ensemble = Ensemble.build(plan, plan.features.mels, len(wordpieces))
     mean, deviation = training.mean_and_deviation()
     for recogniser in ensemble.live.values():
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
-    folders = {name: folder / name for name in ensemble.live}
+    folders = {name: folder / name for name in ensemble.made}
 
     def save_best(name: str, updates: int) -> None:
         card = Card(
-            model=plan.live[name],
+            model=plan.made[name],
             symbols=len(wordpieces),
             features=plain(plan.features),
             role=plan.recognisers[name].role,
@@ -115,12 +112,15 @@ def train(
             ctc_weight=plan.training.ctc_weight,
             updates=updates,
         )
-        save_recogniser(folders[name], ensemble.live[name], card)
+        save_recogniser(folders[name], ensemble.made[name], card)
         wordpieces.save(folders[name] / WORDPIECES)
 
     trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
     if resume:
         trainer.resume()
+    else:  # a checkpoint has what became of it
+        start(plan, ensemble, wordpieces)
+        ensemble.follow(updates=0)
     trainer.run()
     skipped = training.skipped + (development.skipped if development else [])
     write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
@@ -164,11 +164,17 @@ def is_finished(folder: Path, plan: Plan) -> bool:
 
 
 def _placeless(plan: Plan) -> Plan:
-    """The plan without the places of frozen teachers: runs may be copied to another machine."""
+    """The plan without the places of other runs: they may be copied to another machine."""
+
+    def placeless(folder: str) -> str:
+        return "/".join(Path(folder).parts[-2:])
+
     members = {
-        name: replace(member, frozen="/".join(Path(member.frozen).parts[-2:]))
-        if member.frozen
-        else member
+        name: replace(
+            member,
+            frozen=placeless(member.frozen) if member.frozen else None,
+            start={part: placeless(folder) for part, folder in member.start.items()},
+        )
         for name, member in plan.recognisers.items()
     }
     return replace(plan, recognisers=members)

@@ -63,15 +63,20 @@ class Trainer:
         self.folder, self.save_best, self.device = folder, save_best, device
         self.position = Position()
         config = plan.training
+        learning = {
+            owner: [p for p in modules.parameters() if p.requires_grad]
+            for owner, modules in ensemble.groups.items()
+        }
         self.optimisers: dict[str, Optimizer] = {
             owner: AdamW(
-                modules.parameters(),
+                parameters,
                 lr=config.rate.peak,
                 betas=(config.betas[0], config.betas[1]),
                 weight_decay=config.weight_decay,
                 fused=True,
             )
-            for owner, modules in ensemble.groups.items()
+            for owner, parameters in learning.items()
+            if parameters
         }
         self._sizes = [training.batches_in(epoch) for epoch in range(config.epochs)]
 
@@ -115,6 +120,7 @@ class Trainer:
                 for group in self._groups():
                     values = self._update(group)
                     position.batch, position.updates = group[-1].index + 1, position.updates + 1
+                    self.ensemble.follow(position.updates)
                     position.core_seconds = time.process_time() - clock
                     bar.update(self._batches_done() - bar.n)
                     if position.updates % _RECORD_EVERY == 0:
@@ -179,8 +185,9 @@ class Trainer:
             too_short = result.too_short_for_ctc.difference(position.too_short_for_ctc)
             position.too_short_for_ctc += sorted(too_short)
         norms = {}
-        for owner, modules in self.ensemble.groups.items():
-            norm = torch.nn.utils.clip_grad_norm_(modules.parameters(), config.clip)
+        for owner in self.optimisers:
+            parameters = self.ensemble.groups[owner].parameters()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip)
             if not bool(torch.isfinite(norm)):
                 raise InputError(
                     f"the gradient of {owner} is not finite in the batch of "
@@ -189,17 +196,18 @@ class Trainer:
                 )
             norms[f"gradient/{owner}"] = norm
         rate = config.rate.at(self._progress)
-        for optimiser in self.optimisers.values():
-            for parameters in optimiser.param_groups:
-                parameters["lr"] = rate
+        for owner, optimiser in self.optimisers.items():
+            member = self.plan.recognisers.get(owner)  # none where the weights are shared
+            for options in optimiser.param_groups:
+                options["lr"] = rate * member.rate if member else rate
             optimiser.step()
         return {"loss": result.total.detach(), **result.terms, **norms, "rate": rate}
 
     def _evaluate(self) -> dict[str, float]:
-        """Development WER of every recogniser that learns; keeps the best weights."""
+        """Development WER of every recogniser that the run makes; keeps the best weights."""
         rates: dict[str, float] = {}
         self.ensemble.train(False)
-        for name, recogniser in self.ensemble.live.items():
+        for name, recogniser in self.ensemble.made.items():
             now = 0.0  # without a development split the newest weights are the best
             if self.development is not None:
                 found = recognise(recogniser, self.development, self.wordpieces, self.device)

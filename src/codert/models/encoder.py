@@ -1,4 +1,4 @@
-"""Streaming encoders: from a front end's frames to those that the joint reads.
+"""Encoders: from a front end's frames to those that the joint reads.
 
 Shapes: B batch, T input frames, F features, T' output frames, D width.
 """
@@ -8,23 +8,29 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from codert.errors import InputError
 from codert.models.front_end import FrontEndConfig
 
+# What an encoder's layers hear at a frame: what was before, so that it can run while somebody
+# speaks, or the whole utterance.
+Context = Literal["past", "full"]
+
 
 @dataclass(frozen=True)
 class LSTMEncoderConfig:
-    """A convolutional front end and unidirectional LSTM layers.
+    """A convolutional front end and LSTM layers.
 
     Attributes:
         channels: width of the convolutions.
         strides: one convolution over time for each; their product is the subsampling.
         kernel: frames that a convolution sees, odd; half of it is look-ahead.
         layers: LSTM layers, each residual with layer norm.
-        width: of the LSTM layers.
+        width: of the LSTM layers; with full context half of it runs in each direction.
         dropout: after each layer.
+        context: of the layers.
     """
 
     kind: Literal["lstm"] = "lstm"
@@ -34,6 +40,7 @@ class LSTMEncoderConfig:
     layers: int = 2
     width: int = 128
     dropout: float = 0.0
+    context: Context = "past"
 
     def __post_init__(self) -> None:
         """Raises ValueError where no such encoder can be built."""
@@ -45,6 +52,8 @@ class LSTMEncoderConfig:
             raise ValueError("channels, layers, width and strides are at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError("dropout is from 0 to less than 1")
+        if self.context == "full" and self.width % 2:
+            raise ValueError(f"width is {self.width}; with full context write an even one")
 
     @property
     def front_end(self) -> FrontEndConfig:
@@ -70,12 +79,14 @@ class ModuleEncoderConfig:
             must have an attribute `width`, its D.
         subsampling: input frames per output frame, for the check of frame rates.
         options: keyword arguments of the class.
+        context: what it hears, as its owner knows.
     """
 
     kind: Literal["module"]
     module: str
     subsampling: int
     options: dict[str, Any] = field(default_factory=dict)
+    context: Context = "full"
 
     def __post_init__(self) -> None:
         """Raises ValueError where `module` is not package.module:Class, or no frame is left."""
@@ -119,24 +130,45 @@ class LSTMEncoder(nn.Module):
         self.width = config.width
         widths = [inputs] + [config.width] * (config.layers - 1)
         self.layers = nn.ModuleList(
-            _ResidualLSTM(width, config.width, config.dropout) for width in widths
+            _ResidualLSTM(width, config.width, config.dropout, config.context) for width in widths
         )
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T', inputs), (B,) to (B, T', D), (B,)."""
+        return self.outputs(frames, lengths)[-1], lengths
+
+    def outputs(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Of each layer, (B, T', D)."""
+        outputs = []
         for layer in self.layers:
-            frames = layer(frames)
-        return frames, lengths
+            frames = layer(frames, lengths)
+            outputs.append(frames)
+        return outputs
 
 
 class _ResidualLSTM(nn.Module):
-    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+    def __init__(self, inputs: int, width: int, dropout: float, context: Context) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(inputs, width, batch_first=True)
+        one_way = width // 2 if context == "full" else width
+        self.lstm = nn.LSTM(inputs, one_way, batch_first=True)
+        self.back = nn.LSTM(inputs, one_way, batch_first=True) if context == "full" else None
         self.skip = nn.Identity() if inputs == width else nn.Linear(inputs, width, bias=False)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.skip(x) + self.lstm(x)[0])
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        heard = self.lstm(x)[0]
+        if self.back is not None:
+            # Each utterance is turned round by itself, so that no padding is heard before its end.
+            back = _turned(self.back(_turned(x, lengths))[0], lengths)
+            heard = torch.cat([heard, back], -1)
+        y: Tensor = self.norm(self.skip(x) + heard)
         return self.dropout(y)  # type: ignore[no-any-return]
+
+
+def _turned(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, D) with the first `lengths` frames of each row in reverse, padding where it was."""
+    frames = torch.arange(x.shape[1], device=x.device)
+    last = lengths.to(x.device)[:, None] - 1
+    order = torch.where(frames <= last, last - frames, frames)
+    return x.take_along_dim(order[..., None], 1)

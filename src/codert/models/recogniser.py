@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from codert.lattice import Lattice
-from codert.models.encoder import EncoderConfig, LSTMEncoderConfig
+from codert.models.encoder import EncoderConfig, LSTMEncoder, LSTMEncoderConfig
 from codert.models.front_end import FrontEnd
 from codert.models.joint import AdditiveJointConfig, Joint, JointConfig, MLPJointConfig
 from codert.models.predictor import PredictorConfig, State, StatelessPredictorConfig
@@ -25,17 +25,30 @@ class RecogniserConfig:
     joint: JointConfig = AdditiveJointConfig()  # noqa: RUF009
 
     @property
+    def streams(self) -> bool:
+        """Whether it can write while somebody speaks."""
+        return self.encoder.context == "past"
+
+    @property
     def has_heads(self) -> bool:
         """Whether encoder and decoder logits come from heads beside the joint's inputs."""
         return isinstance(self.joint, MLPJointConfig)
 
 
 class Encoded(NamedTuple):
-    """Encoder output: what the joint reads (B, T', J), encoder logits (B, T', V), lengths (B,)."""
+    """Encoder output.
+
+    Attributes:
+        joint: what the joint reads, (B, T', J).
+        logits: the encoder's, (B, T', V).
+        lengths: (B,).
+        layers: what each layer gives, (B, T', D).
+    """
 
     joint: Tensor
     logits: Tensor
     lengths: Tensor
+    layers: tuple[Tensor, ...] = ()
 
 
 class Predicted(NamedTuple):
@@ -77,9 +90,20 @@ class Encoder(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Encoded:
         """A front end's frames and lengths to frames for the joint and encoder logits."""
-        frames, lengths = self.body(frames, lengths)
-        joint = self.projection(frames)
-        return Encoded(joint, self.head(frames) if self.head else joint, lengths)
+        if isinstance(self.body, LSTMEncoder):
+            layers = self.body.outputs(frames, lengths)
+        else:  # a module of somebody's own shows its last layer alone
+            last, lengths = self.body(frames, lengths)
+            layers = [last]
+        joint = self.projection(layers[-1])
+        logits = self.head(layers[-1]) if self.head else joint
+        return Encoded(joint, logits, lengths, tuple(layers))
+
+    @property
+    def layer_widths(self) -> list[int]:
+        """D of each layer in `Encoded.layers`."""
+        layers = len(self.body.layers) if isinstance(self.body, LSTMEncoder) else 1
+        return [self.projection.in_features] * layers
 
     @property
     def parameter_count(self) -> int:

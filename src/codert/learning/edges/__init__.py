@@ -1,10 +1,18 @@
 """Edges of the plan: what one recogniser is taught by another, a class for each thing matched."""
 
 from codert.learning.edges.edge import BaseEdge, Rates
+from codert.learning.edges.hidden import HiddenEdge
 from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
 from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
 
-Edge = EncoderLogitEdge | DecoderLogitEdge | LatticeEdge | CollapsedEdge | PathPosteriorEdge
+Edge = (
+    EncoderLogitEdge
+    | DecoderLogitEdge
+    | HiddenEdge
+    | LatticeEdge
+    | CollapsedEdge
+    | PathPosteriorEdge
+)
 
 __all__ = [
     "BaseEdge",
@@ -12,6 +20,7 @@ __all__ = [
     "DecoderLogitEdge",
     "Edge",
     "EncoderLogitEdge",
+    "HiddenEdge",
     "LatticeEdge",
     "PathPosteriorEdge",
     "Rates",

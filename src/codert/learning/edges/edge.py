@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from codert.distillation import Divergence, check_divergence
 from codert.learning.schedule import EdgeSchedule
-from codert.models.recogniser import Outputs
+from codert.models.recogniser import Outputs, Recogniser
 
 # The frame rates that an edge can join: a teacher's may be a multiple of its student's, or any.
 Rates = Literal["equal", "multiple", "any"]
@@ -42,6 +42,18 @@ class BaseEdge:
             raise ValueError(f"from and to are both {self.teacher}; name two recognisers")
         if self.temperature <= 0 or self.weight < 0:
             raise ValueError("temperature is above 0 and weight at least 0")
+
+    def projection(self, teacher: Recogniser, student: Recogniser) -> nn.Module | None:
+        """Weights of the edge's own, that its student's outputs pass through; None for none.
+
+        Raises:
+            ValueError: the two do not have what it matches.
+        """
+        return None
+
+    def projected(self, student: Outputs, projection: nn.Module) -> Outputs:
+        """A student's outputs (see `loss`) passed through them."""
+        raise NotImplementedError
 
     def loss(
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor

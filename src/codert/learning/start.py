@@ -1,0 +1,56 @@
+"""What the recognisers of a run begin with, where that is not drawn: parts of finished ones."""
+
+from functools import cache
+from pathlib import Path
+
+from torch import nn
+
+from codert.data.wordpieces import WordPieces
+from codert.errors import InputError
+from codert.learning.ensemble import MODULES, Ensemble
+from codert.learning.plan import Plan, check_features
+from codert.models.folder import WORDPIECES, load_recogniser
+
+
+def start(plan: Plan, ensemble: Ensemble, wordpieces: WordPieces) -> None:
+    """Copy what the plan says from the folders of finished recognisers.
+
+    A recogniser all of whose parts start from a run begins as that recogniser: the front end
+    brings its mean and deviation of the features, and its batch norm's statistics.
+
+    Raises:
+        InputError: a folder is not a recogniser's, or a part does not fit.
+    """
+    load = cache(load_recogniser)
+    for name, member in plan.recognisers.items():
+        for part, text in member.start.items():
+            folder, where = Path(text), f"recognisers.{name}.start.{part}: {text}"
+            source, card = load(folder)
+            if part != "decoder":
+                check_features(card, plan, where)
+            if part != "front_end":
+                check_wordpieces(folder, wordpieces, where)
+            for module in MODULES[part]:
+                begun = ensemble.live[name].get_submodule(module)
+                _copy(source.get_submodule(module), begun, where, member.model)
+
+
+def check_wordpieces(folder: Path, wordpieces: WordPieces, where: str) -> None:
+    """Raises InputError where a recogniser writes other word-pieces than the run."""
+    if WordPieces.load(folder / WORDPIECES) != wordpieces:
+        raise InputError(
+            f"{where}: it has other word-pieces than this run; "
+            "train both on the same training split with the same wordpieces settings"
+        )
+
+
+def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) -> None:
+    theirs, ours = source.state_dict(), begun.state_dict()
+    for name in theirs | ours:
+        shapes = [tuple(x[name].shape) if name in x else None for x in (theirs, ours)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{where}: its {name} is {shapes[0] or 'not there'} and that of models.{model} "
+                f"{shapes[1] or 'not there'}; give both the same dimensions, or start other parts"
+            )
+    begun.load_state_dict(theirs)
