@@ -26,6 +26,7 @@ Curves = Mapping[str, Sequence[Mapping[str, float]]]
 
 _LOSS = "transducer/"
 _POINTS = 60
+_LONGEST = 20  # characters of a name in a figure
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,9 @@ def confusion_figure(symbols: Sequence[str], confusions: Numbers, pieces: Sequen
 
 
 def escaped(text: str) -> str:
-    """Text that matplotlib writes as it is; word boundaries of word-pieces as underscores."""
-    return text.replace("▁", "_").replace("$", r"\$")
+    """A name as matplotlib writes it, shortened; word boundaries of word-pieces as underscores."""
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return short.replace("▁", "_").replace("$", r"\$")
 
 
 class _Image:
