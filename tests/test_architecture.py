@@ -12,6 +12,7 @@ ROOMS = [
     ["cli"],
     ["experiments"],
     ["learning"],
+    ["analysis"],
     ["evaluation"],
     ["decoding"],
     ["data"],

@@ -132,6 +132,27 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _analyze(options: argparse.Namespace) -> int:
+    from codert.analysis.analysis import analyse
+    from codert.evaluation.systems import held_out_by, utterances_of
+    from codert.experiments.analysis_report import as_json, as_text, write_analysis
+    from codert.learning.machine import machine
+
+    device = machine(options.device, options.threads)
+    utterances = utterances_of(options.data, options.split, held_out_by(options.settings))
+    # In pictures: two utterances, from a third and from two thirds of the way.
+    traced = [utterances[len(utterances) * i // 3].id for i in (1, 2)]
+    systems = analyse(
+        options.run, utterances, options.cache, device, voice=options.voice, traced=traced
+    )
+    if options.out is not None:
+        write_analysis(options.out, systems, shlex.join(["codert", *sys.argv[1:]]))
+    print(as_json(systems) if options.json else as_text(systems))
+    if options.out is not None:
+        print(f"report: {options.out / 'report.html'}", file=sys.stderr)
+    return 0
+
+
 def _transcribe(options: argparse.Namespace) -> int:
     from codert.decoding.transcriber import Transcriber
 
@@ -280,6 +301,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print the rows as JSON")
     _machine_arguments(evaluate)
+
+    analyze = _verb(
+        verbs,
+        "analyze",
+        _analyze,
+        "measure entropies, confusions and agreement in recognisers' logits",
+        "codert analyze runs/demo/teacher/teacher runs/demo/*/student "
+        "--data data/commands/manifest.tsv --out analysis",
+    )
+    analyze.add_argument(
+        "run",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a recogniser's folder; the first one is what the others are held against",
+    )
+    _data_argument(analyze)
+    analyze.add_argument("--split", default="test", help="of the manifest (test)")
+    analyze.add_argument(
+        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
+    )
+    analyze.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="for analysis.json and report.html"
+    )
+    analyze.add_argument(
+        "--voice", default="en-us", help="of espeak-ng, for the phones of words (en-us)"
+    )
+    analyze.add_argument("--json", action="store_true", help="print an object for each RUN as JSON")
+    _machine_arguments(analyze)
 
     transcribe = _verb(
         verbs,

@@ -49,6 +49,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def yaml_of(value: Any) -> str:
+    """A configuration as YAML; `build` makes the same of what is read from it."""
+    import yaml
+
+    text: str = yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid on it: mappings merge key by key, all else is replaced."""
     result = dict(base)

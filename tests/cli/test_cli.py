@@ -21,6 +21,7 @@ from ..tiny import RECIPES
         ["prepare", "amazon-queen"],
         ["prepare", "librispeech"],
         ["evaluate"],
+        ["analyze"],
         ["transcribe"],
         ["demo"],
         ["experiment"],
@@ -63,6 +64,16 @@ def test_train_evaluate_transcribe(
     assert 0 < student["encoder_params"] < teacher["encoder_params"]
     assert student["wer_ci"][0] <= student["wer"] <= student["wer_ci"][1]
 
+    words = ["analyze", *runs, "--data", str(corpus), "--cache", str(cache)]
+    assert main([*words, "--out", str(trained / "analysis"), "--json"]) == 0
+    analyses = json.loads(capsys.readouterr().out)
+    assert [each["run"] for each in analyses] == runs
+    assert analyses[1]["agreement"]["against"] == runs[0]
+    assert json.loads((trained / "analysis" / "analysis.json").read_text()) == analyses
+    assert "codert" in (trained / "analysis" / "report.html").read_text()
+    assert main([*words, "--split", "dev"]) == 0
+    assert "entropy is above the joint logits': " in capsys.readouterr().out
+
     audio = next(corpus.parent.glob("test-*.wav"))
     missing = corpus.parent / "missing.wav"
     status = main(["transcribe", runs[1], str(missing), str(audio), "--json"])
@@ -102,6 +113,7 @@ def test_what_does_not_stream_is_marked(
     [
         (["train", "no.yaml", "--data", "m.tsv", "--out", "r"], "no.yaml: no such file"),
         (["evaluate", "no/run", "--data", "m.tsv"], "m.tsv"),
+        (["analyze", "no/run", "--data", "m.tsv"], "m.tsv"),
         (["transcribe", "no/run", "a.wav"], "not a recogniser"),
         (["prepare", "librispeech", "--parts", "dev", "--out", "d"], "no part of LibriSpeech"),
         (

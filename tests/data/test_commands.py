@@ -184,5 +184,16 @@ def test_a_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_voice_is_an_error_of_ours() -> None:
     pytest.importorskip("espeakng_loader")
-    with Engine() as engine, pytest.raises(ValueError, match="no voice 'en-gb"):
+    with Engine() as engine, pytest.raises(InputError, match="no voice 'en-gb"):
         engine.say("hello", "en-gb+m1", 160, 50, 50)
+
+
+def test_phones_are_those_of_the_voices_language() -> None:
+    pytest.importorskip("espeakng_loader")
+    with Engine() as engine:
+        assert engine.phones("cat", "en-us") == ["k", "æ", "t"]
+        assert engine.phones("b", "en-us") == ["b", "iː"]
+        # Several clauses are several calls of the library; stress is left out.
+        assert engine.phones("cat. Cat!", "en-us") == 2 * ["k", "æ", "t"]
+        assert engine.phones("cat", "de")[-1] == "t"
+        assert engine.phones("", "en-us") == []

@@ -8,10 +8,31 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
+from codert.analysis.agreement import AgreementMeter, Emissions
+from codert.analysis.analysis import Analysed, Analysis, Gauge, Trace, claims
+from codert.analysis.confusions import Confused, Rival
+from codert.analysis.entropy import Entropies, EntropyMeter
+from codert.analysis.reading import Reading
+from codert.analysis.similarity import Similarity
+from codert.config import yaml_of
+from codert.data.dataset import Skipped
+from codert.data.manifest import Utterance
 from codert.errors import InputError
-from codert.evaluation.entropy import Entropies, EntropySummary, MeanEntropy
 from codert.evaluation.results import Result, headings, table
-from codert.experiments.report import Example, Report, Trace, read_curves, render, write_report
+from codert.experiments.analysis_report import as_json, as_text, write_analysis
+from codert.experiments.report import (
+    Example,
+    Lesson,
+    Portion,
+    Report,
+    read_curves,
+    render,
+    write_report,
+)
+from codert.learning.plan import read_plan
+from codert.models.joint import AdditiveJoint
+
+from ..tiny import tiny_plan
 
 HOSTILE = '</style><script src="x.js">alert(1)</script><img src=x onerror=alert(1)>$\\frac$'
 VOID = {"meta", "link", "img", "br"}
@@ -51,7 +72,7 @@ class Page(HTMLParser):
         tag = self.open[-1] if self.open else ""
         if tag in ("td", "th"):
             self.rows[-1].append(data)
-        if tag in ("del", "ins"):
+        if tag in ("del", "ins", "span"):
             self.marked.append((tag, data))
 
 
@@ -73,16 +94,58 @@ def result(name: str = "tandem", werr: float | None = 12.345) -> Result:
     }
 
 
-def report(text: str = "tandem") -> Report:
+def analysed(name: str, text: str, against: str | None = None) -> Analysed:
+    """An analysis of one utterance of random logits, all of whose texts are `text`."""
     torch.manual_seed(0)
-    mean = MeanEntropy(encoder=3.456, decoder=1.5, joint=0.25)
-    traced = Entropies(torch.rand(9), torch.rand(4), torch.rand(9, 4), torch.rand(9, 4))
+    encoder, decoder = torch.randn(9, 5), torch.randn(4, 5)
+    reading = Reading(
+        labels=torch.tensor([1, 2, 1]),
+        encoder_logits=encoder,
+        decoder_logits=decoder,
+        joint_entropy=torch.rand(9, 4),
+        occupancy=torch.rand(9, 4),
+        emitted=torch.tensor([1, 4, 4]),
+        joint=(AdditiveJoint(), encoder, decoder),
+    )
+    meter = EntropyMeter()
+    meter.add(reading)
+    confused = Confused(text, text, 3, 0.5, 0.25, (Rival(text, 0.125, 0.75), Rival("b", 0.1, None)))
+    gauge = Gauge(meter.summary(), (confused,), Similarity(31, 0.8125, 0.9375, 0.0005))
+    agreement = None
+    if against is not None:
+        pairs = AgreementMeter(against)
+        emissions = Emissions.of(reading, torch.zeros(5), 0.04)
+        pairs.add(emissions, Emissions.of(reading, torch.zeros(5), 0.08, at=emissions.seconds))
+        agreement = pairs.agreement()
+    analysis = Analysis(
+        run=name,
+        strategy=text,
+        role="student",
+        utterances=1,
+        frames=9,
+        labels=3,
+        frame_ms=40,
+        symbols=5,
+        skipped=(Skipped("u9", text),),
+        as_trained=gauge,
+        centred=gauge,
+        claims=(*claims(gauge, "as_trained"), *claims(gauge, "centred")),
+        agreement=agreement,
+        notes=(text,),
+    )
+    trace = Trace(text, text, (text,) * 3, torch.rand(36, 8), 0.01, Entropies.of(reading), 0.04)
+    symbols = ["<blk>", text, "b", "c", "d"]
+    return Analysed(analysis, symbols, torch.rand(5, 5).double().numpy(), [trace])
+
+
+def report(text: str = "tandem") -> Report:
     return Report(
         title=text,
         understands=text,
         corpus=text,
         command=text,
-        settings={text: {"epochs": 3}},
+        lessons=[Lesson(text, text, text, text)],
+        portions=[Portion(text, 1234, 5, 6.789, 4321)],
         results=[result("alone", None), result(text)],
         curves={
             text: [
@@ -91,11 +154,11 @@ def report(text: str = "tandem") -> Report:
                 {"update": 20, "epoch": 1.0, "wer/student": 250.0, "ctc_wer/student": 99.0},
             ]
         },
-        entropy={text: EntropySummary(mean, mean, 6.2)},
-        traced=text,
-        traces=[Trace(text, text, traced, 0.04)],
+        analyses={"first": analysed("first", text), text: analysed(text, text, "first")},
+        detailed=[text],
         examples=[Example("u7", "turn the lights on", {text: "turn lights off now"})],
         core_seconds={"alone": 1000.4, text: 2345.0},
+        recipes={text: text},
     )
 
 
@@ -117,9 +180,13 @@ def test_figures_are_svg_with_a_text_for_those_who_cannot_see_them(page: Page) -
         root = ElementTree.fromstring(base64.b64decode(figure.partition(",")[2]))
         assert root.tag.endswith("svg")
     assert page.alternatives == [
+        "word error rate on the test set against encoder parameters, with 95 % intervals",
         "student: word error rate on the development set",
         "student: transducer loss in training, smoothed",
-        "tandem: tandem",
+        "How the entropies are spread; the line is the most",
+        "Encoder logits (columns) where a word-piece is emitted (rows): the commonest",
+        "tandem: tandem. Log-mel spectrogram, and entropies over time",
+        "tandem: tandem. The entropy of each cell, and the best path",
     ]
 
 
@@ -130,8 +197,55 @@ def test_tables_show_every_figure(page: Page) -> None:
         *("tandem", "tandem", "1,234,567", "23.46 [22.00, 25.00]"),
         *("+12.3 [-1.5, +20.2]", "0.031"),
     ] in page.rows
-    assert ["tandem", "3.46", "1.50", "0.25", "3.46", "1.50", "0.25", "6.20"] in page.rows
     assert ["all", "3,345"] in page.rows
+    found = analysed("", "").analysis.as_trained.entropy
+    for where in ("all", "blank", "emitting"):
+        means = [getattr(s, where).mean for s in (found.encoder, found.decoder, found.joint)]
+        share = getattr(found.joint_below_encoder, where).share
+        row = ["first", where, *(f"{mean:.2f}" for mean in means), f"{100 * share:.0f} %"]
+        assert [*row, row[2], row[3]] in page.rows
+
+
+def test_claims_are_said_to_be_held_or_not(page: Page) -> None:
+    alike = (
+        ", phone distance 0.812 to rivals, 0.938 to pieces of the same length and frequency; "
+        "p 0.0005, n 31"
+    )
+    spans = [text for tag, text in page.marked if tag == "span"]
+    assert spans.count(alike) == 4
+    verdicts = [text for text in spans if "held" in text]
+    assert len(verdicts) == 2 * 3 * 2
+    assert set(verdicts) <= {"held", "not held"}
+
+
+def test_delays_are_shown_in_milliseconds(page: Page) -> None:
+    rows = [row for row in page.rows if row[-1].startswith("+")]
+    found = analysed("", "", "first").analysis.agreement
+    assert found is not None
+    assert found.delay_ms.mean == pytest.approx(40 * 3)
+    assert rows[0][0] == "tandem"
+    assert rows[0][-1] == "+120 [+40, +160]"
+
+
+def test_what_was_trained_comes_from_the_plan(settings: Path) -> None:
+    found = Lesson.of("tandem-shared", tiny_plan("tandem-shared", settings))
+    assert found.recognisers == "teacher (large), student (small)"
+    assert found.shared == "decoder"
+    assert found.edges == "teacher to student: encoder_logits, weight 1"
+    alone = Lesson.of("alone", tiny_plan("alone", settings))
+    assert (alone.shared, alone.edges) == ("nothing", "nobody")
+
+
+def test_portions_are_counted() -> None:
+    said = [Utterance(str(i), Path("a"), "it's two words", "s", "dev", 36.0) for i in range(100)]
+    assert Portion.of("dev", said) == Portion("dev", 100, 1, 1.0, 300)
+
+
+@pytest.mark.parametrize("name", ["alone", "static", "tandem", "tandem-shared"])
+def test_a_recipe_that_is_shown_can_be_trained(name: str, settings: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(name, settings)
+    (tmp_path / "recipe.yaml").write_text(yaml_of(plan), encoding="utf-8")
+    assert read_plan(tmp_path / "recipe.yaml") == plan
 
 
 def test_report_says_what_p_leaves_out() -> None:
@@ -139,19 +253,23 @@ def test_report_says_what_p_leaves_out() -> None:
 
 
 def test_errors_are_marked_by_more_than_colour(page: Page) -> None:
-    # The first two are the legend.
-    assert page.marked[2:] == [
+    marked = [each for each in page.marked if each[0] in ("del", "ins")]
+    # The first four are the legend.
+    assert marked[4:] == [
         ("del", "the"),
         ("del", "on"),
         ("ins", "[off]"),
         ("ins", "[now]"),
     ]
+    html = re.sub(r"\s+", " ", render(report()))
+    assert '<span class="instead"><del>on</del> <ins>[off]</ins></span>' in html
+    assert "</span> <ins>[now]</ins>" in html
 
 
 def test_hostile_text_stays_text() -> None:
     page = Page(render(report(HOSTILE)))
     assert "script" not in page.tags
-    assert HOSTILE in page.rows[2]
+    assert any(HOSTILE in row for row in page.rows)
 
 
 def test_sections_without_content_are_left_out() -> None:
@@ -161,14 +279,15 @@ def test_sections_without_content_are_left_out() -> None:
         understands="",
         corpus="",
         command="",
-        settings={},
+        lessons=[],
+        portions=[],
         results=[],
         curves={},
-        entropy={},
-        traced="",
-        traces=[],
+        analyses={},
+        detailed=[],
         examples=[],
         core_seconds={},
+        recipes={},
     )
     page = Page(render(bare))
     assert page.rows == [list(headings("alone"))]
@@ -180,6 +299,27 @@ def test_same_report_same_file(tmp_path: Path) -> None:
     write_report(tmp_path / "b.html", report())
     first = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     assert first == (tmp_path / "b.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["tandem", HOSTILE])
+def test_the_page_of_an_analysis_stands_alone(tmp_path: Path, text: str) -> None:
+    systems = [analysed("first", text), analysed("second", text, "first")]
+    write_analysis(tmp_path, systems, text)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.addresses
+    assert all(address.startswith("data:") for address in page.addresses)
+    assert "script" not in page.tags
+    assert len(page.alternatives) == 2 * 4
+    assert (tmp_path / "analysis.json").read_text(encoding="utf-8") == as_json(systems) + "\n"
+
+
+def test_the_terminal_hears_of_every_claim_and_of_what_was_skipped() -> None:
+    lines = as_text([analysed("first", "x"), analysed("second", "x", "first")]).splitlines()
+    assert lines[0] == "first: 1 utterances, 3 labels"
+    assert sum("sounds alike: held" in line for line in lines) == 4
+    assert sum(line.startswith("  against first: ") for line in lines) == 1
+    assert lines.count("  skipped u9: x") == 2
 
 
 def test_curves_are_read_by_plan(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from codert.config import assignments
-from codert.data.manifest import Utterance
+from codert.data.manifest import Utterance, read_manifest
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
 from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
@@ -62,18 +62,22 @@ class Demo:
             InputError: bad data, or a training that failed.
         """
         # Looked at before anything is trained: an empty test split would waste it all.
-        test = utterances_of([self.manifest], "test", held_out_by(self._settings_file()))
+        held_out = held_out_by(self._settings_file())
+        test = utterances_of([self.manifest], "test", held_out)
         outcome = run_jobs(self.trainings(), _AT_ONCE)
         if outcome.failed:
             raise InputError("; ".join(f"{plan}: {why}" for plan, why in outcome.failed.items()))
         systems = self._score(test)
         rows = results(list(systems.values()), systems["alone"])
         write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
+        everything = held_out.split(read_manifest(self.manifest))
+        splits = dict.fromkeys(["train", "dev", "test", *(u.split for u in everything)])
+        corpus = {split: [u for u in everything if u.split == split] for split in splits}
         report = report_of(
             self._plan("alone"),
             rows,
             systems,
-            test,
+            corpus,
             runs=self.out,
             cache=self.cache,
             command=self.command,

@@ -1,27 +1,30 @@
-"""What the demo's report shows beside the table: curves, entropies, transcripts."""
+"""What the demo's report shows beside the table: plans, curves, the analysis, transcripts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codert.config import plain
-from codert.data.dataset import Batch, DataConfig, Dataset
+from codert.analysis.analysis import Analysed, analyse
+from codert.config import yaml_of
 from codert.data.manifest import Utterance
-from codert.decoding.transcriber import Transcriber
-from codert.evaluation.entropy import EntropySummary, Inputs, entropies, summarise
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
-from codert.experiments.report import Example, Report, Trace, read_curves
+from codert.experiments.report import Example, Lesson, Portion, Report, read_curves
+from codert.learning.machine import machine
 from codert.learning.plan import Plan
+from codert.learning.run import plan_of
 
-_SHOWN = 6  # utterances
-_TRACED = "tandem-shared"
+_SHOWN = 6  # transcripts
+_ANALYSED = 32  # utterances
+_TRACED = 2  # of these in pictures
+_DETAILED = "tandem-shared"
+_TEACHER = "teacher"
 
 
 def report_of(
     plan: Plan,
     rows: Sequence[Result],
     systems: Mapping[str, System],
-    test: Sequence[Utterance],
+    corpus: Mapping[str, Sequence[Utterance]],
     *,
     runs: Path,
     cache: Path,
@@ -30,66 +33,61 @@ def report_of(
     """The report of a finished comparison.
 
     Args:
-        plan: of the student alone, for the settings that all have in common.
+        plan: of the student alone.
         rows: of the table.
         systems: scored, by plan.
-        test: utterances that they were scored on.
+        corpus: utterances by split; systems were scored on `test`.
         runs: folder of the runs.
         cache: where features are kept.
         command: that makes the report again.
     """
-    shown = [test[i * len(test) // _SHOWN] for i in range(_SHOWN)] if len(test) > _SHOWN else test
+    test = corpus["test"]
     curves = read_curves(runs)
     scores = {name: {s.id: s for s in system.scores} for name, system in systems.items()}
-    probes = {name: _probe(system.folder, shown, cache) for name, system in systems.items()}
+    plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
     return Report(
         title="What a small recogniser gained by learning together with a big one",
         understands=f"Trained to understand {plan.understands}.",
         corpus=f"{len(test)} test utterances of {len({u.speaker for u in test})} speakers that no "
         "system has heard in training.",
         command=command,
-        settings={"models": plain(plan.models), "training": plain(plan.training)},
+        lessons=[Lesson.of(name, trained) for name, trained in plans.items()],
+        portions=[Portion.of(split, utterances) for split, utterances in corpus.items()],
         results=rows,
         curves=curves,
-        entropy={name: summary for name, (summary, _) in probes.items()},
-        traced=f"{_TRACED}, as trained",
-        traces=probes[_TRACED][1],
+        analyses=_analyses(systems, test, cache),
+        detailed=[_DETAILED],
         examples=[
             Example(
                 u.id,
-                scores[_TRACED][u.id].reference,
+                scores[_DETAILED][u.id].reference,
                 {name: by_id[u.id].hypothesis for name, by_id in scores.items()},
             )
-            for u in shown
-            if u.id in scores[_TRACED]
+            for u in _some(test, _SHOWN)
+            if u.id in scores[_DETAILED]
         ],
         core_seconds={
             name: max((line.get("core_seconds", 0.0) for line in lines), default=0.0)
             for name, lines in curves.items()
         },
+        recipes={name: yaml_of(trained) for name, trained in plans.items()},
     )
 
 
-def _probe(
-    folder: Path, utterances: Sequence[Utterance], cache: Path
-) -> tuple[EntropySummary, list[Trace]]:
-    """The entropies of a recogniser over a few utterances, together and one by one."""
-    transcriber = Transcriber.load(folder)
-    features = transcriber.features
-    dataset = Dataset(
-        utterances, transcriber.wordpieces, features, DataConfig(), cache, training=False
-    )
-    batches = list(dataset.batches(0))
-    frame = features.shift_ms / 1000 * transcriber.card.model.encoder.subsampling
-    traces = [
-        Trace(name, dataset.texts[name], each, frame)
-        for batch in batches
-        for name, each in zip(
-            batch.ids, entropies(transcriber.recogniser, *_inputs(batch)), strict=True
-        )
-    ]
-    return summarise(transcriber.recogniser, [_inputs(batch) for batch in batches]), traces
+def _analyses(
+    systems: Mapping[str, System], test: Sequence[Utterance], cache: Path
+) -> dict[str, Analysed]:
+    """Over some test utterances; the teacher first, whom students are held against."""
+    names = sorted(systems, key=lambda name: name != _TEACHER)
+    utterances = _some(test, _ANALYSED)
+    traced = [u.id for u in _some(utterances, _TRACED)]
+    folders = [systems[name].folder for name in names]
+    device = machine("cpu", threads=1)
+    return dict(zip(names, analyse(folders, utterances, cache, device, traced=traced), strict=True))
 
 
-def _inputs(batch: Batch) -> Inputs:
-    return batch.features, batch.frame_lengths, batch.labels, batch.label_lengths
+def _some(utterances: Sequence[Utterance], many: int) -> Sequence[Utterance]:
+    """So many of them, evenly spaced."""
+    if len(utterances) <= many:
+        return utterances
+    return [utterances[i * len(utterances) // many] for i in range(many)]

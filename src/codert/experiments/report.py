@@ -4,23 +4,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from codert.analysis.analysis import Analysed
+from codert.data.manifest import Utterance
+from codert.data.text import normalise
 from codert.errors import InputError
-from codert.evaluation.entropy import Entropies, EntropySummary
 from codert.evaluation.results import Result, cells, headings
 from codert.evaluation.scoring import alignment
+from codert.experiments.analysis_report import section
+from codert.experiments.pages import page
 from codert.experiments.report_figures import (
-    ENTROPIES,
     Curves,
-    entropy_figure,
     legend,
     loss_figure,
+    parameters_figure,
     recognisers,
     wer_figure,
 )
+from codert.learning.plan import Plan
 from codert.models.folder import write_text
 
 
@@ -40,20 +41,65 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Trace:
-    """The entropies of a test utterance over time.
+class Lesson:
+    """What a system was trained as.
 
     Attributes:
-        id: the utterance's.
-        reference: what was said.
-        entropies: in one gauge, on the CPU.
-        frame_seconds: how far apart encoder frames are.
+        system: its name.
+        recognisers: of its plan, and whether they learn.
+        shared: what they have in common.
+        edges: who teaches whom, and what is matched.
     """
 
-    id: str
-    reference: str
-    entropies: Entropies
-    frame_seconds: float
+    system: str
+    recognisers: str
+    shared: str
+    edges: str
+
+    @classmethod
+    def of(cls, system: str, plan: Plan) -> "Lesson":
+        """Of a plan."""
+        members = [
+            f"{name} ({f'frozen, from {Path(m.frozen).name}' if m.frozen else m.model})"
+            for name, m in plan.recognisers.items()
+        ]
+        edges = [f"{e.teacher} to {e.student}: {e.match}, weight {e.weight:g}" for e in plan.edges]
+        return cls(
+            system,
+            ", ".join(members),
+            ", ".join(plan.share) or "nothing",
+            "; ".join(edges) or "nobody",
+        )
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A split of the corpus.
+
+    Attributes:
+        split: its name.
+        utterances: how many.
+        speakers: how many.
+        hours: of audio.
+        words: of the texts.
+    """
+
+    split: str
+    utterances: int
+    speakers: int
+    hours: float
+    words: int
+
+    @classmethod
+    def of(cls, split: str, utterances: Sequence[Utterance]) -> "Portion":
+        """Of the utterances of a split."""
+        return cls(
+            split,
+            len(utterances),
+            len({u.speaker for u in utterances}),
+            sum(u.seconds for u in utterances) / 3600,
+            sum(len(normalise(u.text).split()) for u in utterances),
+        )
 
 
 @dataclass(frozen=True)
@@ -65,28 +111,30 @@ class Report:
         understands: what the models were trained to understand, for people.
         corpus: where the speech is from, and how much.
         command: that makes this report again.
-        settings: that the plans have in common, plain data.
+        lessons: what was trained.
+        portions: on what.
         results: a row of the table each.
         curves: of each plan, see `read_curves`.
-        entropy: of each system.
-        traced: the system whose entropies `traces` shows, and in which gauge.
-        traces: one figure each.
+        analyses: of each system, the first being what the others agree with.
+        detailed: the systems whose analysis is shown in pictures.
         examples: transcripts.
         core_seconds: of computing, by plan.
+        recipes: of each plan as it was run, YAML.
     """
 
     title: str
     understands: str
     corpus: str
     command: str
-    settings: Mapping[str, Any]
+    lessons: Sequence[Lesson]
+    portions: Sequence[Portion]
     results: Sequence[Result]
     curves: Curves
-    entropy: Mapping[str, EntropySummary]
-    traced: str
-    traces: Sequence[Trace]
+    analyses: Mapping[str, Analysed]
+    detailed: Sequence[str]
     examples: Sequence[Example]
     core_seconds: Mapping[str, float]
+    recipes: Mapping[str, str]
 
 
 def read_curves(run: Path) -> dict[str, list[dict[str, float]]]:
@@ -100,19 +148,23 @@ def read_curves(run: Path) -> dict[str, list[dict[str, float]]]:
 
 def render(report: Report) -> str:
     """The report as HTML, without scripts and without addresses of other files."""
-    return _TEMPLATES.get_template("report.html.jinja").render(
+    return page(
+        "report.html.jinja",
+        title=report.title,
         report=report,
+        lessons=[
+            (each.system, each.recognisers, each.shared, each.edges) for each in report.lessons
+        ],
         headings=headings("alone"),
         rows=[cells(result) for result in report.results],
+        parameters=parameters_figure(report.results) if report.results else None,
         curves=[
             (name, wer_figure(report.curves, name), loss_figure(report.curves, name))
             for name in recognisers(report.curves)
         ],
         plans=legend(report.curves),
-        logits=legend(ENTROPIES),
-        traces=[(t, entropy_figure(t.entropies, t.frame_seconds)) for t in report.traces],
+        analysis=section(report.analyses, report.detailed) if report.analyses else None,
         alignment=alignment,
-        settings=json.dumps(report.settings, indent=2, ensure_ascii=False),
     )
 
 
@@ -133,12 +185,3 @@ def _lines(path: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError as error:
             raise InputError(f"{path}: line {number} is not JSON: {error}; remove it") from None
     return lines
-
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("codert.experiments", "."),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)

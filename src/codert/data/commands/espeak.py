@@ -2,6 +2,7 @@
 
 import _ctypes
 import ctypes
+import re
 from types import TracebackType
 
 import numpy as np
@@ -14,6 +15,8 @@ RATE = 22050
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS
 _WORDS_PER_MINUTE, _PITCH, _PITCH_RANGE = 1, 3, 4  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
+_IPA = ord("_") << 8 | 2  # of espeak_TextToPhonemes, with _ between phonemes
+_STRESS = str.maketrans("", "", "ˈˌ")
 
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
@@ -46,6 +49,12 @@ class Engine:
         if self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0) != RATE:
             raise InputError("espeak-ng finds no data; reinstall it: pip install espeakng-loader")
         self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        self._library.espeak_TextToPhonemes.argtypes = (
+            ctypes.POINTER(ctypes.c_char_p),
+            ctypes.c_int,
+            ctypes.c_int,
+        )
 
     def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", size: int, _: int) -> int:
         if samples and size > 0:
@@ -65,8 +74,7 @@ class Engine:
             pitch_range: 0 to 100, from monotonous to singing.
         """
         self._parts.clear()
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {voice!r}")
+        self._choose(voice)
         self._library.espeak_SetParameter(_WORDS_PER_MINUTE, words_per_minute, 0)
         self._library.espeak_SetParameter(_PITCH, pitch, 0)
         self._library.espeak_SetParameter(_PITCH_RANGE, pitch_range, 0)
@@ -76,6 +84,27 @@ class Engine:
         samples: Samples = np.frombuffer(b"".join(self._parts), np.int16).astype(np.float32)
         samples /= 32768
         return samples
+
+    def phones(self, text: str, voice: str) -> list[str]:
+        """The phones of a text in the IPA, without stress.
+
+        Args:
+            text: in lower case; a letter by itself is named.
+            voice: language and perhaps variant, such as `en-us`.
+
+        Raises:
+            InputError: there is no such voice.
+        """
+        self._choose(voice)
+        rest, phones = ctypes.c_char_p(text.encode()), ""
+        while rest.value is not None:  # a call for each clause
+            spoken = self._library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA)
+            phones += " " + (spoken or b"").decode()
+        return [phone for phone in re.split(r"[_\s]+", phones.translate(_STRESS)) if phone]
+
+    def _choose(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise InputError(f"espeak-ng has no voice {voice!r}; en-us is one")
 
     def __enter__(self) -> "Engine":
         """The engine itself."""

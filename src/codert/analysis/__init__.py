@@ -1,0 +1,1 @@
+"""What is in a recogniser's logits: entropies, confusions, agreement; measured on speech."""
