@@ -29,6 +29,14 @@ class Scores(NamedTuple):
     label: Tensor
 
 
+class Cells(NamedTuple):
+    """Some cells of a batch of lattices, by index."""
+
+    b: Tensor
+    t: Tensor
+    u: Tensor
+
+
 class Lattice(ABC):
     """The cells of a batch of utterances.
 
@@ -131,6 +139,13 @@ def exact(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def listed(mask: Tensor, width: int) -> Iterator[Cells]:
+    """The cells of a mask (B, T, U+1), as many at a time as may have `width` values made."""
+    for chunk in torch.split(mask.nonzero(), max(1, CHUNK // max(1, width))):
+        if len(chunk):
+            yield Cells(*chunk.unbind(1))
+
+
 def chunk_of_frames(lattice: Lattice) -> int:
     """Frames whose logits may be made at once."""
     B, _, U1, _ = lattice.shape
@@ -154,8 +169,10 @@ def full_precision(x: Tensor) -> Tensor:
 
 def without_padding(x: Tensor, lengths: Tensor) -> Tensor:
     """`x` (B, N, ...) in full precision, 0 behind each length, so that no nan comes from there."""
+    if lengths.is_cpu and bool((lengths == x.shape[1]).all()):
+        return full_precision(x)
     real = inside(lengths.to(x.device), x.shape[1])
-    return torch.where(real[..., None], full_precision(x), 0)
+    return full_precision(x).masked_fill(~real[..., None], 0)
 
 
 def check(encoder: Tensor, decoder: Tensor, frame_lengths: Tensor, label_lengths: Tensor) -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from codert.lattice.additive import AdditiveLattice
-from codert.lattice.cells import exact, refuse_second_derivatives
-from codert.lattice.normaliser import Shifted, listed
+from codert.lattice.cells import Cells, exact, listed, refuse_second_derivatives
+from codert.lattice.normaliser import Shifted, additive_logits
 
 
 def relative_entropy(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
@@ -47,9 +47,9 @@ class _RelativeEntropy(torch.autograd.Function):
         value = mean - p.sum.log() + q.sum.log()
         unsafe = p.unsafe() | q.unsafe()
         for cell in listed(unsafe, e_p.shape[2]):
-            log_p = cell.logits(e_p, d_p).log_softmax(-1)
-            log_q = cell.logits(e_q, d_q).log_softmax(-1)
-            value[cell.b, cell.t, cell.u] = (log_p.exp() * _ratio(log_p, log_q)).sum(-1)
+            log_p = additive_logits(cell, e_p, d_p).log_softmax(-1)
+            log_q = additive_logits(cell, e_q, d_q).log_softmax(-1)
+            value[cell] = (log_p.exp() * _ratio(log_p, log_q)).sum(-1)
         ctx.save_for_backward(e_p, d_p, e_q, d_q, mean, unsafe, *p, *q)
         return value.clamp_min_(0)
 
@@ -73,8 +73,8 @@ class _RelativeEntropy(torch.autograd.Function):
                     c * d_mass + p.d * (by_p.mT @ (p.e * a) - by_mean.mT @ p.e),
                 )
         for cell in listed(unsafe, e_p.shape[2]):
-            log_p = cell.logits(e_p, d_p).log_softmax(-1)
-            log_q = cell.logits(e_q, d_q).log_softmax(-1)
+            log_p = additive_logits(cell, e_p, d_p).log_softmax(-1)
+            log_q = additive_logits(cell, e_q, d_q).log_softmax(-1)
             weight = gradient[cell].unsqueeze(-1)
             _scatter(of_q, cell, weight * (log_q.exp() - log_p.exp()))
             if to_p:
@@ -95,6 +95,6 @@ def _ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(log_p == -torch.inf, 0, log_p - log_q)
 
 
-def _scatter(to: tuple[Tensor, ...], cell: Any, gradient: Tensor) -> None:
+def _scatter(to: tuple[Tensor, ...], cell: Cells, gradient: Tensor) -> None:
     to[0].index_put_((cell.b, cell.t), gradient, accumulate=True)
     to[1].index_put_((cell.b, cell.u), gradient, accumulate=True)

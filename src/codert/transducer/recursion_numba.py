@@ -1,6 +1,6 @@
 """The forward-backward recursion compiled for the CPU by numba."""
 
-from math import exp, inf, log1p
+from math import exp, inf, log
 
 import numba
 import numpy as np
@@ -32,7 +32,7 @@ def forward_backward(
 def _logaddexp(a, b):  # type: ignore[no-untyped-def]
     if a < b:
         a, b = b, a
-    return a if b == -inf else a + log1p(exp(b - a))
+    return a if b == -inf else a + log(1.0 + exp(b - a))
 
 
 @numba.njit(nogil=True, cache=True)
