@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codert.lattice import cells
 from codert.lattice.cells import BLANK, Lattice, Scores, refuse_second_derivatives
-from codert.lattice.normaliser import Shifted, additive_logits
+from codert.lattice.normaliser import Shifted
 
 
 class AdditiveLattice(Lattice):
@@ -66,7 +66,7 @@ class AdditiveLattice(Lattice):
             products = e_log @ shifted.d.mT + shifted.e @ d_log.mT
         entropy = shifted.sum.log() - products / shifted.sum
         for cell in cells.listed(shifted.unsafe(), e.shape[2]):
-            log_p = torch.log_softmax(additive_logits(cell, e, d), -1)
+            log_p = torch.log_softmax(cell.logits(e, d), -1)
             entropy[cell] = -(log_p.exp() * cells.finite(log_p)).sum(-1)
         return entropy.clamp_min(0)
 
@@ -76,6 +76,8 @@ class AdditiveLattice(Lattice):
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
+        if temperature == 1:
+            return self
         return self._with(self.encoder_logits / temperature, self.decoder_logits / temperature)
 
     def detached(self) -> Self:
@@ -114,17 +116,7 @@ class _Scores(torch.autograd.Function):
         T, U = by_label.shape[1:]
         by_log_z = -by_blank
         by_log_z[:, :, :U] -= by_label
-        unsafe = shifted.unsafe()
-        weight = (by_log_z / shifted.sum).masked_fill_(unsafe, 0)
-        with cells.exact(e.device):
-            to_e, to_d = weight @ shifted.d, weight.mT @ shifted.e
-        to_e *= shifted.e
-        to_d *= shifted.d
-        for cell in cells.listed(unsafe, e.shape[2]):
-            p = (additive_logits(cell, e, d) - log_z[cell].unsqueeze(-1)).exp_()
-            p *= by_log_z[cell].unsqueeze(-1)
-            to_e.index_put_((cell.b, cell.t), p, accumulate=True)
-            to_d.index_put_((cell.b, cell.u), p, accumulate=True)
+        to_e, to_d = shifted.gradient(e, d, log_z, by_log_z)
         to_e[:, :, BLANK] += by_blank.sum(2)
         to_d[:, :, BLANK] += by_blank.sum(1)
         to_e.scatter_add_(2, labels[:, None].expand(-1, T, -1), by_label)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 BLANK = 0
 
-# Logits held at once where they must be made: 16 MiB in float32.
-CHUNK = 1 << 22
+# Logits held at once where they must be made: 4 MiB in float32, which a CPU's caches can hold.
+CHUNK = 1 << 20
 
 
 class Scores(NamedTuple):
@@ -35,6 +35,10 @@ class Cells(NamedTuple):
     b: Tensor
     t: Tensor
     u: Tensor
+
+    def logits(self, e: Tensor, d: Tensor) -> Tensor:
+        """Their logits in an additive lattice, (N, V)."""
+        return e[self.b, self.t] + d[self.b, self.u]
 
 
 class Lattice(ABC):

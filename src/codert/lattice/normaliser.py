@@ -4,13 +4,13 @@ It is one matrix product of exp(e - max e) and exp(d - max d). Cells that underf
 found by a bound and computed again from their logits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from codert.lattice import cells
-from codert.lattice.cells import Cells
+from codert.lattice.cells import listed, refuse_second_derivatives
 
 
 class Shifted(NamedTuple):
@@ -36,9 +36,26 @@ class Shifted(NamedTuple):
     def log_normaliser(self, e: Tensor, d: Tensor) -> Tensor:
         """log Z of all cells, (B, T, U+1); the logits are read where the sum underflows."""
         log_z = self.log_sum()
-        for cell in cells.listed(self.unsafe(), e.shape[2]):
-            log_z[cell] = torch.logsumexp(additive_logits(cell, e, d), -1)
+        for cell in listed(self.unsafe(), e.shape[2]):
+            log_z[cell] = torch.logsumexp(cell.logits(e, d), -1)
         return log_z
+
+    def gradient(
+        self, e: Tensor, d: Tensor, log_z: Tensor, by_log_z: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """That of e and d from that of log Z: P(v | t, u), summed over u and over t."""
+        unsafe = self.unsafe()
+        weight = (by_log_z / self.sum).masked_fill_(unsafe, 0)
+        with cells.exact(e.device):
+            to_e, to_d = weight @ self.d, weight.mT @ self.e
+        to_e *= self.e
+        to_d *= self.d
+        for cell in listed(unsafe, e.shape[2]):
+            p = (cell.logits(e, d) - log_z[cell].unsqueeze(-1)).exp_()
+            p *= by_log_z[cell].unsqueeze(-1)
+            to_e.index_put_((cell.b, cell.t), p, accumulate=True)
+            to_d.index_put_((cell.b, cell.u), p, accumulate=True)
+        return to_e, to_d
 
     def unsafe(self) -> Tensor:
         """Cells whose sum may have lost digits, (B, T, U+1).
@@ -50,6 +67,20 @@ class Shifted(NamedTuple):
         return self.sum < 2 * self.e.shape[2] * limits.tiny / limits.eps
 
 
-def additive_logits(cell: Cells, e: Tensor, d: Tensor) -> Tensor:
-    """The logits of some cells, (N, V)."""
-    return e[cell.b, cell.t] + d[cell.b, cell.u]
+class LogNormaliser(torch.autograd.Function):
+    """log Z[t, u] of an additive lattice, (B, T, U+1), by one product; two in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, e: Tensor, d: Tensor) -> Tensor:
+        """e (B, T, V) and d (B, U+1, V) to log Z."""
+        shifted = Shifted.of(e, d)
+        log_z = shifted.log_normaliser(e, d)
+        ctx.save_for_backward(e, d, log_z, *shifted)
+        return log_z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Shifted.gradient`."""
+        refuse_second_derivatives()
+        e, d, log_z, *saved = ctx.saved_tensors
+        return Shifted(*saved).gradient(e, d, log_z, gradient)
