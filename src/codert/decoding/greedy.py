@@ -59,10 +59,12 @@ def greedy(recogniser: Recogniser, encoded: Encoded, most: int = 10) -> list[lis
                     frame[b], emitted[b] = frame[b] + 1, 0
         if any(labels):
             label = torch.tensor(labels, device=device)
-            emits = label != BLANK
             stepped, after = recogniser.decoder.step(label, state)
-            decoder = torch.where(emits[:, None], stepped, decoder)
-            state = _choose(emits, after, state)
+            if BLANK in labels:
+                emits = label != BLANK
+                stepped = torch.where(emits[:, None], stepped, decoder)
+                after = _choose(emits, after, state)
+            decoder, state = stepped, after
     return hypotheses
 
 

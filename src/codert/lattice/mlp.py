@@ -175,5 +175,5 @@ def _felt(gradient: Tensor) -> Tensor:
     """
     _, T, U1 = gradient.shape
     largest = gradient.amax((1, 2), keepdim=True) if T else gradient
-    # Not >=, so that nan is kept.
-    return ~(gradient < largest * (torch.finfo(gradient.dtype).eps / max(1, T * U1)))
+    rounding = largest * (torch.finfo(gradient.dtype).eps / max(1, T * U1))
+    return (gradient != 0) & ~(gradient < rounding)  # not >=, so that nan is kept
