@@ -52,7 +52,7 @@ class Measured:
     peak_mb: float
 
 
-def measured(work: Callable[[], object], runs: int = 7, budget: float = 6.0) -> Measured:
+def measured(work: Callable[[], object], runs: int = 5, budget: float = 4.0) -> Measured:
     """Run `work` as often as fits `budget` seconds, at most `runs` times, and once at least.
 
     What is compiled or allocated only once must be warm: call it on something tiny before.
