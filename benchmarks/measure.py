@@ -113,7 +113,9 @@ def main(
     rows = collect(options, lambda case: _fresh(script, case, given.threads))
     text = "[\n" + ",\n".join(f" {json.dumps(row)}" for row in rows) + "\n]\n"
     if given.json and given.json != "-":
-        Path(given.json).write_text(text, encoding="utf-8")
+        path = Path(given.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     elif given.json:
         sys.stdout.write(text)
 

@@ -68,7 +68,10 @@ def draw(rows: list[Row], path: Path) -> None:
                 axis.plot([f[0] for f in found], values, "o-", color=colour, label=system)
         for axis in column:
             axis.set(xscale="log", yscale="log", xlabel=size)
-            axis.grid(visible=True, which="both", alpha=0.2)
+            sizes = sorted({row[size] for row in rows if all(row[k] == fixed[k] for k in fixed)})
+            axis.set_xticks(sizes, [str(n) for n in sizes])
+            axis.minorticks_off()
+            axis.grid(visible=True, alpha=0.3)
         column[0].set_title(", ".join(f"{k} {v}" for k, v in fixed.items()), fontsize=9)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory over inputs, MB")
