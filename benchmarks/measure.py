@@ -69,7 +69,8 @@ def measured(work: Callable[[], object], runs: int = 5, budget: float = 4.0) -> 
         work()
         seconds.append(time.perf_counter() - start)
         if len(seconds) == 1:
-            peak = _status("VmHWM") - before
+            # Less than a page cannot be seen.
+            peak = max(_status("VmHWM") - before, os.sysconf("SC_PAGE_SIZE"))
     return Measured(min(seconds), peak / _MB)
 
 
