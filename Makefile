@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editab
 # Spinning OpenMP threads slow every other process down.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format bench clean
 
 demo: $(VENV)/.demo ## the whole comparison, in ten minutes on two cores
 	$(BIN)/codert demo
@@ -23,6 +23,9 @@ lint: $(VENV)/.develop
 format: $(VENV)/.develop
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: $(VENV)/.develop ## ratios of speed and memory against the stored ones, in two minutes
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) .cache data/commands runs

@@ -448,3 +448,54 @@ def test_a_long_utterance_in_float32() -> None:
     assert_close(loss.double(), exact, rtol=1e-6, atol=0)
     for mine, theirs in zip(gradients(loss, single), gradients(exact, case), strict=True):
         assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@joints
+def test_more_than_2_to_31_logits(joint: str) -> None:
+    B, T, U, V = 16, 800, 45, 4096
+    assert B * T * (U + 1) * V > 2**31
+    generator = torch.Generator().manual_seed(0)
+    width = V if joint == "additive" else 2
+    leaves = [torch.randn(B, n, width, generator=generator) for n in (T, U + 1)]
+    if joint == "mlp":
+        leaves += [torch.randn(V, 2, generator=generator), torch.zeros(V)]
+    labels = torch.randint(1, V, (B, U), generator=generator)
+
+    def of(b: slice) -> Case:
+        inputs = [x[b] for x in leaves[:2]] + leaves[2:]
+        lengths = torch.full((B,), T)[b], torch.full((B,), U)[b]
+        return Case(joint, tuple(inputs), labels[b], *lengths).to(torch.float32)
+
+    case, last = of(slice(None)), of(slice(B - 1, None))
+    together = transducer_loss(case.lattice(), case.labels)
+    alone = transducer_loss(last.lattice(), last.labels)
+    assert_close(together[-1:], alone)
+    found = torch.autograd.grad(together[-1], case.leaves)
+    expected = torch.autograd.grad(alone.sum(), last.leaves)
+    assert bool((found[0][:-1] == 0).all())
+    for x, y in zip(found[:2], expected[:2], strict=True):
+        assert_close(x[-1:], y)
+    for x, y in zip(found[2:], expected[2:], strict=True):
+        assert_close(x, y)
+
+
+def test_cells_that_are_not_felt_change_nothing() -> None:
+    case = make_case("mlp", [60, 41], [20, 7], V=8, scale=3.0)
+    node = occupancies(case.lattice(), case.labels).node
+    assert float((node < 1e-12).float().mean()) > 0.3, "the case leaves no cell out"
+    single = case.to(torch.float32)
+    found = gradients(transducer_loss(single.lattice(), single.labels), single)
+    expected = gradients(dense_loss(case), case)
+    for x, y in zip(found, expected, strict=True):
+        assert_close(x.double(), y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@joints
+def test_a_gradient_that_is_not_finite_is_not_hidden(joint: str, value: float) -> None:
+    case = make_case(joint, [4, 3], [2, 1])
+    found = torch.autograd.grad(
+        (transducer_loss(case.lattice(), case.labels) * value).sum(), case.leaves
+    )
+    assert not any(bool(x.isfinite().all()) for x in found)

@@ -10,13 +10,18 @@ from codert.lattice import BLANK
 from codert.models.predictor import State
 from codert.models.recogniser import Encoded, Recogniser
 
+# Frames that are looked through at once for the next label; speech has one in every five or six
+# frames of 40 ms. Of 4 to 64, this was the fastest at all batch sizes.
+_WINDOW = 16
+
 
 @torch.no_grad()
 def greedy(recogniser: Recogniser, encoded: Encoded, most: int = 10) -> list[list[int]]:
     """The likeliest symbol at each cell on the way, blank moving to the next frame.
 
-    Each utterance has a place of its own in its lattice and all move together, so the number
-    of steps is the largest T + U of the batch, not the sum.
+    The loop is over labels, not frames: until a label comes the predictor's output stays as it
+    is, so several frames are looked through at once (Bataev et al., 2024, arXiv 2406.06220).
+    Each utterance has a place of its own in its lattice and all move together.
 
     Args:
         recogniser: in inference mode.
@@ -26,28 +31,40 @@ def greedy(recogniser: Recogniser, encoded: Encoded, most: int = 10) -> list[lis
     Returns:
         Labels of each utterance, without blanks.
     """
-    B, device = len(encoded.lengths), encoded.joint.device
+    joint, lengths = encoded.joint, encoded.lengths.tolist()
+    B, T, device = len(lengths), joint.shape[1], joint.device
     hypotheses: list[list[int]] = [[] for _ in range(B)]
-    frame = torch.zeros(B, dtype=torch.long, device=device)
-    emitted = torch.zeros_like(frame)
-    lengths = encoded.lengths.to(device)
-    rows = torch.arange(B, device=device)
-    blank = torch.full_like(frame, BLANK)
+    frame, emitted = [0] * B, [0] * B  # the latter at this frame
+    rows = torch.arange(B, device=device)[:, None]
+    window = torch.arange(_WINDOW, device=device)
     decoder, state = recogniser.decoder.step(
-        blank, recogniser.decoder.predictor.initial_state(B, device)
+        torch.full((B,), BLANK, device=device),
+        recogniser.decoder.predictor.initial_state(B, device),
     )
-    while bool((frame < lengths).any()):
-        cells = encoded.joint[rows, frame.clamp_max(encoded.joint.shape[1] - 1)]
-        label = recogniser.joint.logits(cells, decoder).argmax(-1)
-        emits = (frame < lengths) & (label != BLANK) & (emitted < most)
-        frame = torch.where(emits, frame, frame + 1)
-        emitted = torch.where(emits, emitted + 1, 0)
-        if bool(emits.any()):
+    while most and any(t < length for t, length in zip(frame, lengths, strict=True)):
+        frames = torch.tensor(frame, device=device)[:, None] + window
+        cells = joint[rows, frames.clamp_max_(T - 1)]
+        best = recogniser.joint.logits(cells, decoder[:, None]).argmax(-1).tolist()
+        labels = [BLANK] * B
+        for b, symbols in enumerate(best):
+            ahead = symbols[: max(0, lengths[b] - frame[b])]
+            blanks = next((i for i, x in enumerate(ahead) if x != BLANK), len(ahead))
+            if blanks:
+                frame[b], emitted[b] = frame[b] + blanks, 0
+            if blanks < len(ahead):
+                labels[b] = ahead[blanks]
+                hypotheses[b].append(labels[b])
+                emitted[b] += 1
+                if emitted[b] == most:
+                    frame[b], emitted[b] = frame[b] + 1, 0
+        if any(labels):
+            label = torch.tensor(labels, device=device)
             stepped, after = recogniser.decoder.step(label, state)
-            decoder = torch.where(emits[:, None], stepped, decoder)
-            state = _choose(emits, after, state)
-            for b in emits.nonzero()[:, 0].tolist():
-                hypotheses[b].append(int(label[b]))
+            if BLANK in labels:
+                emits = label != BLANK
+                stepped = torch.where(emits[:, None], stepped, decoder)
+                after = _choose(emits, after, state)
+            decoder, state = stepped, after
     return hypotheses
 
 

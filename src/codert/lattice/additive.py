@@ -3,14 +3,14 @@
 Shapes: B batch, T frames, U labels, V symbols (blank is 0).
 """
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from codert.lattice import cells
-from codert.lattice.cells import BLANK, Lattice, Scores
-from codert.lattice.normaliser import LogNormaliser, Shifted, listed
+from codert.lattice.cells import BLANK, Lattice, Scores, refuse_second_derivatives
+from codert.lattice.normaliser import LogNormaliser, Shifted
 
 
 class AdditiveLattice(Lattice):
@@ -50,13 +50,9 @@ class AdditiveLattice(Lattice):
     def scores(self, labels: Tensor) -> Scores:
         """See `Lattice.scores`."""
         labels = self._checked(labels)
-        e, d = self.encoder_logits, self.decoder_logits
-        T, U = e.shape[1], labels.shape[1]
-        log_z = self.log_normaliser()
-        blank = e[:, :, BLANK, None] + d[:, None, :, BLANK] - log_z
-        e_label = e.gather(2, labels[:, None].expand(-1, T, -1))
-        d_label = d[:, :U].gather(2, labels[..., None])
-        return Scores(blank, e_label + d_label.mT - log_z[:, :, :U])
+        return Scores(
+            *_Scores.apply(self.encoder_logits, self.decoder_logits, labels)  # type: ignore[no-untyped-call]
+        )
 
     def rest(self, labels: Tensor) -> Tensor:
         """See `Lattice.rest`."""
@@ -86,9 +82,9 @@ class AdditiveLattice(Lattice):
         with cells.exact(e.device):
             products = e_log @ shifted.d.mT + shifted.e @ d_log.mT
         entropy = shifted.sum.log() - products / shifted.sum
-        for cell in listed(shifted.unsafe(), e.shape[2]):
+        for cell in cells.listed(shifted.unsafe(), e.shape[2]):
             log_p = torch.log_softmax(cell.logits(e, d), -1)
-            entropy[cell.b, cell.t, cell.u] = -(log_p.exp() * cells.finite(log_p)).sum(-1)
+            entropy[cell] = -(log_p.exp() * cells.finite(log_p)).sum(-1)
         return entropy.clamp_min(0)
 
     def logits(self, frames: slice) -> Tensor:
@@ -106,6 +102,8 @@ class AdditiveLattice(Lattice):
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
+        if temperature == 1:
+            return self
         return self._with(self.encoder_logits / temperature, self.decoder_logits / temperature)
 
     def detached(self) -> Self:
@@ -118,3 +116,35 @@ class AdditiveLattice(Lattice):
 
     def _with(self, encoder_logits: Tensor, decoder_logits: Tensor) -> Self:
         return type(self)(encoder_logits, decoder_logits, self.frame_lengths, self.label_lengths)
+
+
+class _Scores(torch.autograd.Function):
+    """Blank and label scores by one product; two in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, e: Tensor, d: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """e (B, T, V), d (B, U+1, V) and labels (B, U) to (B, T, U+1) and (B, T, U)."""
+        shifted = Shifted.of(e, d)
+        log_z = shifted.log_normaliser(e, d)
+        T, U = e.shape[1], labels.shape[1]
+        blank = e[:, :, BLANK, None] + d[:, None, :, BLANK] - log_z
+        e_label = e.gather(2, labels[:, None].expand(-1, T, -1))
+        d_label = d[:, :U].gather(2, labels[..., None])
+        ctx.save_for_backward(e, d, labels, log_z, *shifted)
+        return blank, e_label + d_label.mT - log_z[:, :, :U]
+
+    @staticmethod
+    def backward(ctx: Any, by_blank: Tensor, by_label: Tensor) -> tuple[Tensor, Tensor, None]:
+        """An arc's score has the gradient of its logit, less P(v | t, u) for log Z."""
+        refuse_second_derivatives()
+        e, d, labels, log_z, *saved = ctx.saved_tensors
+        shifted = Shifted(*saved)
+        T, U = by_label.shape[1:]
+        by_log_z = -by_blank
+        by_log_z[:, :, :U] -= by_label
+        to_e, to_d = shifted.gradient(e, d, log_z, by_log_z)
+        to_e[:, :, BLANK] += by_blank.sum(2)
+        to_d[:, :, BLANK] += by_blank.sum(1)
+        to_e.scatter_add_(2, labels[:, None].expand(-1, T, -1), by_label)
+        to_d[:, :U].scatter_add_(2, labels[..., None], by_label.sum(1).unsqueeze(-1))
+        return to_e, to_d, None

@@ -16,8 +16,8 @@ BLANK = 0
 # In place of log 0: differences and sums of it stay numbers.
 NEVER = -1e30
 
-# Logits held at once where they must be made: 16 MiB in float32.
-CHUNK = 1 << 22
+# Logits held at once where they must be made: 4 MiB in float32, which a CPU's caches can hold.
+CHUNK = 1 << 20
 
 
 class Scores(NamedTuple):
@@ -30,6 +30,18 @@ class Scores(NamedTuple):
 
     blank: Tensor
     label: Tensor
+
+
+class Cells(NamedTuple):
+    """Some cells of a batch of lattices, by index."""
+
+    b: Tensor
+    t: Tensor
+    u: Tensor
+
+    def logits(self, e: Tensor, d: Tensor) -> Tensor:
+        """Their logits in an additive lattice, (N, V)."""
+        return e[self.b, self.t] + d[self.b, self.u]
 
 
 class Lattice(ABC):
@@ -182,6 +194,13 @@ def exact(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def listed(mask: Tensor, width: int) -> Iterator[Cells]:
+    """The cells of a mask (B, T, U+1), as many at a time as may have `width` values made."""
+    for chunk in torch.split(mask.nonzero(), max(1, CHUNK // max(1, width))):
+        if len(chunk):
+            yield Cells(*chunk.unbind(1))
+
+
 def chunk_of_frames(lattice: Lattice) -> int:
     """Frames whose logits may be made at once."""
     B, _, U1, _ = lattice.shape
@@ -210,8 +229,10 @@ def full_precision(x: Tensor) -> Tensor:
 
 def without_padding(x: Tensor, lengths: Tensor) -> Tensor:
     """`x` (B, N, ...) in full precision, 0 behind each length, so that no nan comes from there."""
+    if lengths.is_cpu and bool((lengths == x.shape[1]).all()):
+        return full_precision(x)
     real = inside(lengths.to(x.device), x.shape[1])
-    return torch.where(real[..., None], full_precision(x), 0)
+    return full_precision(x).masked_fill(~real[..., None], 0)
 
 
 def check(encoder: Tensor, decoder: Tensor, frame_lengths: Tensor, label_lengths: Tensor) -> None:

@@ -3,21 +3,21 @@
 Shapes: B batch, T frames, U labels, V symbols (blank is 0), J width.
 """
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from codert.lattice import cells
-from codert.lattice.cells import BLANK, Lattice, Scores
+from codert.lattice.cells import BLANK, Cells, Lattice, Scores, refuse_second_derivatives
 
 
 class MLPLattice(Lattice):
     """The lattice of an MLP joint, logits[t, u] = W tanh(a[t] + b[u]) + c.
 
-    The cells are computed in chunks of frames, of which only the needed entries are kept, and
-    computed again in the backward pass: memory is bounded by one chunk.
+    The cells are computed in chunks, of which only the needed entries are kept, and computed
+    again in the backward pass: memory is bounded by a chunk's logits and their softmax.
 
     Args:
         encoder: a, (B, T, J).
@@ -60,27 +60,17 @@ class MLPLattice(Lattice):
     def scores(self, labels: Tensor) -> Scores:
         """See `Lattice.scores`."""
         labels = self._checked(labels)
-        chunks = [
-            checkpoint(
-                _mlp_scores,
-                frames,
-                self.decoder,
-                self.weight,
-                self.bias,
-                labels,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for frames in self._chunks()
-        ]
-        return Scores(*(torch.cat(part, 1) for part in zip(*chunks, strict=True)))
+        leaves = self.encoder, self.decoder, self.weight, self.bias
+        return Scores(
+            *_Scores.apply(*leaves, labels, self.real.to(labels.device))  # type: ignore[no-untyped-call]
+        )
 
     def rest(self, labels: Tensor) -> Tensor:
         """See `Lattice.rest`."""
         others = self._others(labels)
         chunks = [
             checkpoint(
-                _mlp_rest,
+                _frame_rest,
                 frames,
                 self.decoder,
                 self.weight,
@@ -99,14 +89,14 @@ class MLPLattice(Lattice):
         chunks = []
         for frames in self._chunks():
             log_p = torch.log_softmax(
-                _mlp_logits(frames, self.decoder, self.weight, self.bias), dim=-1
+                _frame_logits(frames, self.decoder, self.weight, self.bias), dim=-1
             )
             chunks.append(-(log_p.exp() * cells.finite(log_p)).sum(-1))
         return torch.cat(chunks, 1)
 
     def logits(self, frames: slice) -> Tensor:
         """See `Lattice.logits`."""
-        return _mlp_logits(self.encoder[:, frames], self.decoder, self.weight, self.bias)
+        return _frame_logits(self.encoder[:, frames], self.decoder, self.weight, self.bias)
 
     def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
         """See `Lattice.at`."""
@@ -144,26 +134,85 @@ class MLPLattice(Lattice):
         return torch.split(self.encoder, cells.chunk_of_frames(self), dim=1)
 
 
-def _mlp_logits(frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    with cells.exact(frames.device):
-        inner = torch.tanh(frames[:, :, None] + decoder[:, None])
+def _frame_logits(frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return _logits(torch.tanh(frames[:, :, None] + decoder[:, None]), weight, bias)
+
+
+def _frame_rest(
+    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, others: Tensor
+) -> Tensor:
+    logits = _frame_logits(frames, decoder, weight, bias)
+    of_rest = logits.masked_fill(~others[:, None], cells.NEVER)
+    return torch.logsumexp(of_rest, -1) - torch.logsumexp(logits, -1)
+
+
+class _Scores(torch.autograd.Function):
+    """Blank and label scores, a chunk of cells at a time; 0 in the padding."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        encoder: Tensor,
+        decoder: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        labels: Tensor,
+        real: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The lattice's leaves, labels (B, U) and real cells to (B, T, U+1) and (B, T, U)."""
+        blank, label = encoder.new_zeros(2, *real.shape)
+        following = torch.nn.functional.pad(labels, (0, 1), value=BLANK)
+        for cell in cells.listed(real, max(weight.shape)):
+            log_p = _logits(_inner(cell, encoder, decoder), weight, bias).log_softmax(-1)
+            blank[cell] = log_p[:, BLANK]
+            label[cell] = log_p.gather(1, following[cell.b, cell.u, None])[:, 0]
+        ctx.save_for_backward(encoder, decoder, weight, bias, following, real)
+        return blank, label[:, :, :-1]
+
+    @staticmethod
+    def backward(ctx: Any, by_blank: Tensor, by_label: Tensor) -> tuple[Tensor | None, ...]:
+        """An arc's score has the gradient of its logit, less P(v | t, u) for log Z."""
+        refuse_second_derivatives()
+        encoder, decoder, weight, bias, following, real = ctx.saved_tensors
+        by_label = torch.nn.functional.pad(by_label, (0, 1))
+        by_log_z = -(by_blank + by_label)
+        to = [torch.zeros_like(x) for x in (encoder, decoder, weight, bias)]
+        frames, positions = to[0].flatten(0, 1), to[1].flatten(0, 1)
+        _, T, U1 = by_blank.shape
+        felt = real & _felt(by_blank.abs() + by_label.abs())
+        for cell in cells.listed(felt, max(weight.shape)):
+            inner = _inner(cell, encoder, decoder)
+            by_logit = _logits(inner, weight, bias).softmax(-1)
+            by_logit *= by_log_z[cell].unsqueeze(-1)
+            by_logit[:, BLANK] += by_blank[cell]
+            index = following[cell.b, cell.u, None]
+            by_logit.scatter_add_(1, index, by_label[cell].unsqueeze(-1))
+            with cells.exact(encoder.device):
+                to[2].addmm_(by_logit.mT, inner)
+                by_inner = by_logit @ weight
+            to[3] += by_logit.sum(0)
+            by_inner *= 1 - inner.square_()
+            frames.index_add_(0, cell.b * T + cell.t, by_inner)
+            positions.index_add_(0, cell.b * U1 + cell.u, by_inner)
+        return *to, None, None
+
+
+def _inner(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """The inner layer of some cells, (N, J)."""
+    return encoder[cell.b, cell.t].add_(decoder[cell.b, cell.u]).tanh_()
+
+
+def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    with cells.exact(inner.device):
         return torch.nn.functional.linear(inner, weight, bias)
 
 
-def _mlp_scores(
-    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    U = labels.shape[1]
-    logits = _mlp_logits(frames, decoder, weight, bias)
-    log_z = torch.logsumexp(logits, -1)
-    index = labels[:, None, :, None].expand(-1, frames.shape[1], -1, 1)
-    label = logits[:, :, :U].gather(3, index)[..., 0]
-    return logits[..., BLANK] - log_z, label - log_z[:, :, :U]
+def _felt(gradient: Tensor) -> Tensor:
+    """The cells whose gradient, (B, T, U+1) and not negative, is felt at all.
 
-
-def _mlp_rest(
-    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, others: Tensor
-) -> Tensor:
-    logits = _mlp_logits(frames, decoder, weight, bias)
-    of_rest = logits.masked_fill(~others[:, None], cells.NEVER)
-    return torch.logsumexp(of_rest, -1) - torch.logsumexp(logits, -1)
+    All cells of an utterance that are left out add up to less than the rounding of its largest.
+    """
+    _, T, U1 = gradient.shape
+    largest = gradient.amax((1, 2), keepdim=True) if T else gradient
+    rounding = largest * (torch.finfo(gradient.dtype).eps / max(1, T * U1))
+    return (gradient != 0) & ~(gradient < rounding)  # not >=, so that nan is kept

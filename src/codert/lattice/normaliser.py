@@ -1,7 +1,7 @@
 """The normaliser of an additive lattice: log Z[t, u] = log sum_v exp(e[t, v] + d[u, v]).
 
 It is one matrix product of exp(e - max e) and exp(d - max d). Cells that underflow in it are
-found by a bound and computed again from their logits, forward and backward.
+found by a bound and computed again from their logits.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from codert.lattice import cells
-from codert.lattice.cells import refuse_second_derivatives
+from codert.lattice.cells import listed, refuse_second_derivatives
 
 
 class Shifted(NamedTuple):
@@ -25,13 +25,37 @@ class Shifted(NamedTuple):
     def of(cls, e: Tensor, d: Tensor) -> "Shifted":
         """Of encoder logits (B, T, V) and decoder logits (B, U+1, V)."""
         e_max, d_max = e.amax(-1, keepdim=True), d.amax(-1, keepdim=True)
-        e_exp, d_exp = (e - e_max).exp(), (d - d_max).exp()
+        e_exp, d_exp = (e - e_max).exp_(), (d - d_max).exp_()
         with cells.exact(e.device):
             return cls(e_exp, d_exp, e_exp @ d_exp.mT, e_max + d_max.mT)
 
     def log_sum(self) -> Tensor:
         """log Z of the safe cells, (B, T, U+1)."""
         return self.sum.log() + self.maximum
+
+    def log_normaliser(self, e: Tensor, d: Tensor) -> Tensor:
+        """log Z of all cells, (B, T, U+1); the logits are read where the sum underflows."""
+        log_z = self.log_sum()
+        for cell in listed(self.unsafe(), e.shape[2]):
+            log_z[cell] = torch.logsumexp(cell.logits(e, d), -1)
+        return log_z
+
+    def gradient(
+        self, e: Tensor, d: Tensor, log_z: Tensor, by_log_z: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """That of e and d from that of log Z: P(v | t, u), summed over u and over t."""
+        unsafe = self.unsafe()
+        weight = (by_log_z / self.sum).masked_fill_(unsafe, 0)
+        with cells.exact(e.device):
+            to_e, to_d = weight @ self.d, weight.mT @ self.e
+        to_e *= self.e
+        to_d *= self.d
+        for cell in listed(unsafe, e.shape[2]):
+            p = (cell.logits(e, d) - log_z[cell].unsqueeze(-1)).exp_()
+            p *= by_log_z[cell].unsqueeze(-1)
+            to_e.index_put_((cell.b, cell.t), p, accumulate=True)
+            to_d.index_put_((cell.b, cell.u), p, accumulate=True)
+        return to_e, to_d
 
     def unsafe(self) -> Tensor:
         """Cells whose sum may have lost digits, (B, T, U+1).
@@ -43,24 +67,6 @@ class Shifted(NamedTuple):
         return self.sum < 2 * self.e.shape[2] * limits.tiny / limits.eps
 
 
-class Cells(NamedTuple):
-    """Some cells of a batch of lattices, by index."""
-
-    b: Tensor
-    t: Tensor
-    u: Tensor
-
-    def logits(self, e: Tensor, d: Tensor) -> Tensor:
-        """Their logits, (N, V)."""
-        return e[self.b, self.t] + d[self.b, self.u]
-
-
-def listed(unsafe: Tensor, symbols: int) -> list[Cells]:
-    """The cells of a mask (B, T, U+1), in chunks whose logits may be made."""
-    chunks = torch.split(unsafe.nonzero(), max(1, cells.CHUNK // max(1, symbols)))
-    return [Cells(*chunk.unbind(1)) for chunk in chunks if len(chunk)]
-
-
 class LogNormaliser(torch.autograd.Function):
     """log Z[t, u] of an additive lattice, (B, T, U+1), by one product; two in the backward pass."""
 
@@ -68,25 +74,13 @@ class LogNormaliser(torch.autograd.Function):
     def forward(ctx: Any, e: Tensor, d: Tensor) -> Tensor:
         """e (B, T, V) and d (B, U+1, V) to log Z."""
         shifted = Shifted.of(e, d)
-        log_z = shifted.log_sum()
-        for cell in listed(shifted.unsafe(), e.shape[2]):
-            log_z[cell.b, cell.t, cell.u] = torch.logsumexp(cell.logits(e, d), -1)
+        log_z = shifted.log_normaliser(e, d)
         ctx.save_for_backward(e, d, log_z, *shifted)
         return log_z
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient is P(v | t, u), summed over u for e and over t for d."""
+        """See `Shifted.gradient`."""
         refuse_second_derivatives()
         e, d, log_z, *saved = ctx.saved_tensors
-        shifted = Shifted(*saved)
-        weight = (gradient / shifted.sum).masked_fill_(shifted.unsafe(), 0)
-        with cells.exact(e.device):
-            e_gradient = shifted.e * (weight @ shifted.d)
-            d_gradient = shifted.d * (weight.mT @ shifted.e)
-        for cell in listed(shifted.unsafe(), e.shape[2]):
-            p = (cell.logits(e, d) - log_z[cell].unsqueeze(-1)).exp()
-            p *= gradient[cell].unsqueeze(-1)
-            e_gradient.index_put_((cell.b, cell.t), p, accumulate=True)
-            d_gradient.index_put_((cell.b, cell.u), p, accumulate=True)
-        return e_gradient, d_gradient
+        return Shifted(*saved).gradient(e, d, log_z, gradient)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from codert.lattice.additive import AdditiveLattice
-from codert.lattice.cells import exact, refuse_second_derivatives
-from codert.lattice.normaliser import Shifted, listed
+from codert.lattice.cells import Cells, exact, listed, refuse_second_derivatives
+from codert.lattice.normaliser import Shifted
 
 
 def relative_entropy(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
@@ -41,15 +41,16 @@ class _RelativeEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, e_p: Tensor, d_p: Tensor, e_q: Tensor, d_q: Tensor) -> Tensor:
         p, q = Shifted.of(e_p, d_p), Shifted.of(e_q, d_q)
-        a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
         with exact(e_p.device):
-            mean = ((p.e * a) @ p.d.mT + p.e @ (p.d * c).mT) / p.sum
+            mean = _difference(e_p, e_q, p.e).mul_(p.e) @ p.d.mT
+            mean += p.e @ _difference(d_p, d_q, p.d).mul_(p.d).mT
+        mean /= p.sum
         value = mean - p.sum.log() + q.sum.log()
         unsafe = p.unsafe() | q.unsafe()
         for cell in listed(unsafe, e_p.shape[2]):
             log_p = cell.logits(e_p, d_p).log_softmax(-1)
             log_q = cell.logits(e_q, d_q).log_softmax(-1)
-            value[cell.b, cell.t, cell.u] = (log_p.exp() * _ratio(log_p, log_q)).sum(-1)
+            value[cell] = (log_p.exp() * _ratio(log_p, log_q)).sum(-1)
         ctx.save_for_backward(e_p, d_p, e_q, d_q, mean, unsafe, *p, *q)
         return value.clamp_min_(0)
 
@@ -60,34 +61,42 @@ class _RelativeEntropy(torch.autograd.Function):
         p, q = Shifted(*saved[:4]), Shifted(*saved[4:])
         to_p, to_q = any(ctx.needs_input_grad[:2]), any(ctx.needs_input_grad[2:])
         by_p = (gradient / p.sum).masked_fill_(unsafe, 0)
-        by_q = (gradient / q.sum).masked_fill_(unsafe, 0)
         of_p: tuple[Tensor, ...] = ()
+        of_q: tuple[Tensor, ...] = ()
         with exact(e_p.device):
-            e_mass, d_mass = p.e * (by_p @ p.d), p.d * (by_p.mT @ p.e)
-            of_q = (q.e * (by_q @ q.d) - e_mass, q.d * (by_q.mT @ q.e) - d_mass)
+            e_mass, d_mass = (by_p @ p.d).mul_(p.e), (by_p.mT @ p.e).mul_(p.d)
+            if to_q:
+                by_q = (gradient / q.sum).masked_fill_(unsafe, 0)
+                of_q = (
+                    (by_q @ q.d).mul_(q.e).sub_(e_mass),
+                    (by_q.mT @ q.e).mul_(q.d).sub_(d_mass),
+                )
             if to_p:
                 a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
                 by_mean = by_p * mean.masked_fill(unsafe, 0)
-                of_p = (
-                    a * e_mass + p.e * (by_p @ (p.d * c) - by_mean @ p.d),
-                    c * d_mass + p.d * (by_p.mT @ (p.e * a) - by_mean.mT @ p.e),
-                )
+                surplus = by_p @ (p.d * c)
+                of_e = surplus.sub_(by_mean @ p.d).mul_(p.e).addcmul_(a, e_mass)
+                surplus = by_p.mT @ a.mul_(p.e)
+                of_d = surplus.sub_(by_mean.mT @ p.e).mul_(p.d).addcmul_(c, d_mass)
+                of_p = of_e, of_d
         for cell in listed(unsafe, e_p.shape[2]):
             log_p = cell.logits(e_p, d_p).log_softmax(-1)
             log_q = cell.logits(e_q, d_q).log_softmax(-1)
             weight = gradient[cell].unsqueeze(-1)
-            _scatter(of_q, cell, weight * (log_q.exp() - log_p.exp()))
+            if to_q:
+                _scatter(of_q, cell, weight * (log_q.exp() - log_p.exp()))
             if to_p:
                 ratio = _ratio(log_p, log_q)
                 surplus = ratio - (log_p.exp() * ratio).sum(-1, keepdim=True)
                 _scatter(of_p, cell, weight * log_p.exp() * surplus)
-        return *(of_p or (None, None)), *(of_q if to_q else (None, None))
+        return *(of_p or (None, None)), *(of_q or (None, None))
 
 
 def _difference(of_p: Tensor, of_q: Tensor, mass: Tensor) -> Tensor:
     """P's minus Q's logits, each below its maximum; 0 where P has no mass."""
-    difference = (of_p - of_p.amax(-1, keepdim=True)) - (of_q - of_q.amax(-1, keepdim=True))
-    return torch.where(mass > 0, difference, 0)
+    difference = of_p - of_p.amax(-1, keepdim=True)
+    difference -= of_q - of_q.amax(-1, keepdim=True)
+    return difference.masked_fill_(mass == 0, 0)
 
 
 def _ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -95,6 +104,6 @@ def _ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     return torch.where(log_p == -torch.inf, 0, log_p - log_q)
 
 
-def _scatter(to: tuple[Tensor, ...], cell: Any, gradient: Tensor) -> None:
+def _scatter(to: tuple[Tensor, ...], cell: Cells, gradient: Tensor) -> None:
     to[0].index_put_((cell.b, cell.t), gradient, accumulate=True)
     to[1].index_put_((cell.b, cell.u), gradient, accumulate=True)

@@ -1,6 +1,6 @@
 """The forward-backward recursion compiled for the CPU by numba."""
 
-from math import exp, inf, log1p
+from math import exp, inf, log
 
 import numba
 import numpy as np
@@ -32,7 +32,7 @@ def forward_backward(
 def _logaddexp(a, b):  # type: ignore[no-untyped-def]
     if a < b:
         a, b = b, a
-    return a if b == -inf else a + log1p(exp(b - a))
+    return a if b == -inf else a + log(1.0 + exp(b - a))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -47,8 +47,10 @@ def _fill(  # type: ignore[no-untyped-def]
             continue
         alpha = np.empty((T, U + 1))
         beta = np.empty((T, U + 1))
-        for t in range(T):
-            for u in range(U + 1):
+        # By diagonals, whose cells do not wait for each other.
+        for n in range(T + U):
+            for u in range(max(0, n - T + 1), min(U, n) + 1):
+                t = n - u
                 total = 0.0 if t == 0 and u == 0 else -inf
                 if t > 0:
                     total = alpha[t - 1, u] + blank[b, t - 1, u]
@@ -59,19 +61,22 @@ def _fill(  # type: ignore[no-untyped-def]
         log_likelihood[b] = total
         if total == -inf:
             continue
-        for t in range(T - 1, -1, -1):
-            for u in range(U, -1, -1):
+        for n in range(T + U - 1, -1, -1):
+            for u in range(max(0, n - T + 1), min(U, n) + 1):
+                t = n - u
                 # What follows the blank arc: the next frame, or the end.
-                onward = -inf
+                by = -inf
                 if t + 1 < T:
-                    onward = beta[t + 1, u]
+                    by = beta[t + 1, u]
                 elif u == U:
-                    onward = 0.0
-                here = alpha[t, u] - total
-                onward += blank[b, t, u]
-                by_blank[b, t, u] = exp(here + onward)
+                    by = 0.0
+                by += blank[b, t, u]
+                arc = label[b, t, u] + beta[t, u + 1] if u < U else -inf
+                # One exponential is the ratio of the two arcs, another the likelier of them.
+                more, less = (by, arc) if by >= arc else (arc, by)
+                ratio = 0.0 if less == -inf else exp(less - more)
+                likely = exp(alpha[t, u] - total + more)
+                beta[t, u] = more + log(1.0 + ratio)
+                by_blank[b, t, u] = likely if by >= arc else likely * ratio
                 if u < U:
-                    arc = label[b, t, u] + beta[t, u + 1]
-                    by_label[b, t, u] = exp(here + arc)
-                    onward = _logaddexp(onward, arc)
-                beta[t, u] = onward
+                    by_label[b, t, u] = likely * ratio if by >= arc else likely
