@@ -170,8 +170,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _experiment(options: argparse.Namespace) -> int:
     from codert.experiments.comparison import rows_of
+    from codert.experiments.comparison_picture import picture
     from codert.experiments.comparison_table import render
     from codert.experiments.matrix import Matrix
+    from codert.models.folder import write_bytes
 
     until = time.monotonic() + options.seconds
     matrix = Matrix.read(options.file, options.out)
@@ -185,8 +187,27 @@ def _experiment(options: argparse.Namespace) -> int:
             say = "; the same command goes on" if not status else ""
             print(f"{len(left)} of {len(matrix.cells)} cells are left{say}", file=sys.stderr)
             return status
-    print(render(rows_of(matrix, options.against), options.format))
+    rows = rows_of(matrix, options.against)
+    if options.picture:
+        write_bytes(options.picture, picture(rows))
+    print(render(rows, options.format))
     return status
+
+
+def _choose(options: argparse.Namespace) -> int:
+    from codert.experiments.choice import Budget, choose
+    from codert.experiments.choice_table import picture, table
+    from codert.learning.machine import machine, name_of
+    from codert.models.folder import write_bytes
+
+    name = name_of(machine("cpu", threads=1))
+    choice = choose(options.folder, options.split, Budget(options.max_mb, options.max_rtf))
+    if options.picture:
+        write_bytes(options.picture, picture(choice))
+    print(
+        json.dumps({"machine": name, **choice}, indent=2) if options.json else table(choice, name)
+    )
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -334,8 +355,41 @@ def _parser() -> argparse.ArgumentParser:
         dest="format",
         help="same as --format json",
     )
+    experiment.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw WERR by plan, an SVG file"
+    )
     _cache_argument(experiment)
     experiment.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+
+    choose = _verb(
+        verbs,
+        "choose",
+        _choose,
+        "the best student within a budget, of those that experiments trained and scored",
+        "codert choose runs/an4 --max-mb 5 --max-rtf 0.05",
+    )
+    choose.add_argument(
+        "folder",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="an experiment's, with its results and runs; or any of its runs",
+    )
+    choose.add_argument(
+        "--max-mb", type=_limit, default=math.inf, metavar="MB", help="of weights on disk"
+    )
+    choose.add_argument(
+        "--max-rtf",
+        type=_limit,
+        default=math.inf,
+        metavar="RTF",
+        help="seconds of computing for one of audio, by one thread of this machine",
+    )
+    choose.add_argument("--split", default="test", help="that WER is of (test)")
+    choose.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw WER against size, an SVG file"
+    )
+    choose.add_argument("--json", action="store_true", help="print all of it as JSON")
     return parser
 
 
@@ -343,6 +397,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: write a whole number above 0")
     return int(text)
+
+
+def _limit(text: str) -> float:
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number above 0")
+    return limit
 
 
 def _duration(text: str) -> float:

@@ -66,7 +66,7 @@ def recognisers(curves: Curves) -> list[str]:
 
 def wer_figure(curves: Curves, recogniser: str) -> str:
     """A recogniser's WER on the development set over epochs, one line for each plan."""
-    image = _Image("epoch", "WER on dev, %")
+    image = Image("epoch", "WER on dev, %")
     for index, epochs, rates in _series(curves, f"wer/{recogniser}"):
         image.draw(index, epochs, rates, marker=".")
     # The first evaluations may lie far above 100 and would flatten the rest.
@@ -76,7 +76,7 @@ def wer_figure(curves: Curves, recogniser: str) -> str:
 
 def loss_figure(curves: Curves, recogniser: str) -> str:
     """A recogniser's transducer loss in training over epochs, one line for each plan."""
-    image = _Image("epoch", "training loss, nats per label")
+    image = Image("epoch", "training loss, nats per label")
     for index, epochs, losses in _series(curves, f"{_LOSS}{recogniser}"):
         image.draw(index, _thinned(epochs), _thinned(losses))
     return image.address()
@@ -84,7 +84,7 @@ def loss_figure(curves: Curves, recogniser: str) -> str:
 
 def entropy_figure(entropies: Entropies, frame_seconds: float) -> str:
     """The `ENTROPIES` of an utterance over time; decoder and joint where the alignment passes."""
-    image = _Image("seconds", "entropy, nats")
+    image = Image("seconds", "entropy, nats")
     lines = (entropies.encoder, entropies.decoder_by_frame, entropies.joint_by_frame)
     for index, line in enumerate(lines):
         values = line.tolist()
@@ -93,24 +93,30 @@ def entropy_figure(entropies: Entropies, frame_seconds: float) -> str:
     return image.address()
 
 
-class _Image:
-    """One pair of axes in the report's style."""
+class Image:
+    """One pair of axes in the report's style, with the names of both and a height in inches."""
 
-    def __init__(self, x: str, y: str) -> None:
+    def __init__(self, x: str, y: str, height: float = 3.0) -> None:
         with mpl.rc_context(_STYLE):
-            self.figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+            self.figure = Figure(figsize=(4.6, height), layout="constrained")
             self.axes = self.figure.add_subplot(xlabel=x, ylabel=y)
 
     def draw(self, index: int, x: list[float], y: list[float], marker: str = "") -> None:
+        """The line of this index."""
         stroke = Stroke.of(index)
         style: Any = (0, stroke.dashes) if stroke.dashes else "-"
         self.axes.plot(x, y, color=stroke.colour, linestyle=style, marker=marker)
 
-    def address(self) -> str:
+    def svg(self) -> bytes:
+        """The file."""
         with mpl.rc_context(_STYLE):
             file = io.BytesIO()
             self.figure.savefig(file, format="svg", metadata={"Date": None})
-        return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+        return file.getvalue()
+
+    def address(self) -> str:
+        """The file as an address that holds it."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg()).decode()
 
 
 def _series(curves: Curves, key: str) -> Iterator[tuple[int, list[float], list[float]]]:
