@@ -2,6 +2,8 @@
 
 import os
 
+from matplotlib.ticker import LogLocator, NullFormatter
+
 from codert.evaluation.results import columns
 from codert.experiments.choice import Choice, Point
 from codert.experiments.report_figures import Image, Stroke
@@ -37,6 +39,9 @@ def picture(choice: Choice) -> bytes:
     points = choice["points"]
     curve = [point for point in points if point["on_curve"]]
     image.axes.set_xscale("log")
+    image.axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    image.axes.xaxis.set_major_formatter("{x:g}")
+    image.axes.xaxis.set_minor_formatter(NullFormatter())
     # Between two points of the curve the smaller is the best that fits.
     image.axes.step(
         [p["mb"] for p in curve], [p["wer"] for p in curve], where="post", color=Stroke.of(0).colour
