@@ -65,6 +65,19 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _estimate(options: argparse.Namespace) -> int:
+    from codert.config import assignments, plain
+    from codert.learning.estimate import estimate
+    from codert.learning.machine import machine
+    from codert.learning.plan import read_plan
+
+    plan = read_plan(options.recipe, options.settings, assignments(options.set))
+    device = machine(options.device, options.threads)
+    found = estimate(plan, options.data, options.cache, device, options.updates)
+    print(json.dumps(plain(found), indent=2) if options.json else found)
+    return 0
+
+
 def _prepare_commands(options: argparse.Namespace) -> int:
     from codert.data.commands.corpus import prepare
 
@@ -275,6 +288,20 @@ def _parser() -> argparse.ArgumentParser:
     _settings_arguments(train)
     train.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     _machine_arguments(train)
+
+    estimate = _verb(
+        verbs,
+        "estimate",
+        _estimate,
+        "how long a training would take, and how much memory, from its first updates",
+        "codert estimate recipes/tandem-shared.yaml --data data/commands/manifest.tsv",
+    )
+    estimate.add_argument("recipe", type=Path, metavar="RECIPE", help="the plan, a YAML file")
+    _data_argument(estimate)
+    _settings_arguments(estimate)
+    estimate.add_argument("--updates", type=_count, default=20, help="to measure (20)")
+    estimate.add_argument("--json", action="store_true", help="print it as JSON")
+    _machine_arguments(estimate)
 
     evaluate = _verb(
         verbs,

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -46,6 +47,15 @@ class Outcome:
     too_short_for_ctc: int
 
 
+class Prepared(NamedTuple):
+    """All that the first update of a plan needs; there may be no development split."""
+
+    ensemble: Ensemble
+    training: Dataset
+    development: Dataset | None
+    wordpieces: WordPieces
+
+
 def train(
     plan: Plan,
     manifests: Sequence[Path],
@@ -69,6 +79,39 @@ def train(
         Stopped: the run was asked to stop; resume it later.
     """
     _claim(folder, plan, resume)
+    ensemble, training, development, wordpieces = prepared(plan, manifests, cache, device)
+    folders = {name: folder / name for name in ensemble.live}
+
+    def save_best(name: str, updates: int) -> None:
+        card = Card(
+            model=plan.live[name],
+            symbols=len(wordpieces),
+            features=plain(plan.features),
+            role=plan.recognisers[name].role,
+            strategy=plan.strategy,
+            understands=plan.understands,
+            updates=updates,
+        )
+        save_recogniser(folders[name], ensemble.live[name], card)
+        wordpieces.save(folders[name] / WORDPIECES)
+
+    trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
+    if resume:
+        trainer.resume()
+    trainer.run()
+    skipped = training.skipped + (development.skipped if development else [])
+    write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
+    position = trainer.position
+    best = position.best if development else {}
+    return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
+
+
+def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.device) -> Prepared:
+    """Read the data of a plan and build its recognisers, on `device`.
+
+    Raises:
+        InputError: bad data, or a frozen teacher that does not fit it.
+    """
     utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
     by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for utterance in utterances:
@@ -102,30 +145,7 @@ def train(
     for recogniser in ensemble.live.values():
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
-    folders = {name: folder / name for name in ensemble.live}
-
-    def save_best(name: str, updates: int) -> None:
-        card = Card(
-            model=plan.live[name],
-            symbols=len(wordpieces),
-            features=plain(plan.features),
-            role=plan.recognisers[name].role,
-            strategy=plan.strategy,
-            understands=plan.understands,
-            updates=updates,
-        )
-        save_recogniser(folders[name], ensemble.live[name], card)
-        wordpieces.save(folders[name] / WORDPIECES)
-
-    trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
-    if resume:
-        trainer.resume()
-    trainer.run()
-    skipped = training.skipped + (development.skipped if development else [])
-    write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
-    position = trainer.position
-    best = position.best if development else {}
-    return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
+    return Prepared(ensemble, training, development, wordpieces)
 
 
 def plan_of(folder: Path) -> Plan | None:
