@@ -223,6 +223,26 @@ def _choose(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    from codert.config import plain
+    from codert.experiments.export import export
+
+    exported = export(options.run, options.out, options.data)
+    if options.json:
+        found = plain(exported) | {"folder": str(exported.folder)}
+        print(json.dumps(found, indent=2))
+        return 0
+    size = sum(exported.files.values()) / 1e6
+    print(f"{exported.folder}: {size:.2f} MB in {len(exported.files)} files")
+    for score in exported.scores:
+        print(f"WER on {score.corpus}, {score.split}: {score.wer:.1f}%")
+    if not exported.scores:
+        print(
+            "its card has no WER: results are recorded by `codert experiment FILE`", file=sys.stderr
+        )
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="codert", description="Make a big streaming speech recogniser small."
@@ -417,6 +437,18 @@ def _parser() -> argparse.ArgumentParser:
         "--picture", type=Path, metavar="FILE", help="draw WER against size, an SVG file"
     )
     choose.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+    export = _verb(
+        verbs,
+        "export",
+        _export,
+        "copy a recogniser with a model card that says what it is and how well it does",
+        "codert export runs/an4/an4/seed0/static/student --out models/an4 --data $AN4/manifest.tsv",
+    )
+    export.add_argument("run", type=Path, metavar="RUN", help="a recogniser's folder")
+    export.add_argument("--out", type=Path, required=True, help="the folder of the copy")
+    _data_argument(export)
+    export.add_argument("--json", action="store_true", help="print files and scores as JSON")
     return parser
 
 

@@ -67,24 +67,38 @@ def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
     Raises:
         InputError: there are none, or a line is broken.
     """
-    place = folder.resolve()
-    root = next((p for p in (place, *place.parents) if (p / RESULTS).is_file()), None)
+    root = experiment_of(folder)
     if root is None:
         raise InputError(
             f"{folder}: no results are recorded there ({RESULTS}); `codert experiment FILE` trains "
             "and scores what a file such as recipes/experiments/an4.yaml lists, and records it"
         )
-    records = {
-        key: record
-        for key, record in Records(root).read().items()
-        if (root / key[0].name / key[1]).is_relative_to(place)
-    }
+    records = records_below(folder, root)
     if not records:
         raise InputError(
             f"{folder}: {root / RESULTS} has no line for it; run `codert experiment FILE --out "
             f"{root}` with the file that lists it, which scores what is trained"
         )
     return root, records
+
+
+def experiment_of(folder: Path) -> Path | None:
+    """The folder of the experiment that some folder is or lies in; None where it is in none."""
+    place = folder.resolve()
+    return next((p for p in (place, *place.parents) if (p / RESULTS).is_file()), None)
+
+
+def records_below(folder: Path, root: Path) -> dict[Key, Record]:
+    """The results of an experiment's runs that lie in some folder.
+
+    Raises:
+        InputError: a line is broken.
+    """
+    return {
+        key: record
+        for key, record in Records(root).read().items()
+        if (root / key[0].name / key[1]).is_relative_to(folder.resolve())
+    }
 
 
 def _check_same_speech(found: dict[tuple[Path, str, str, str], dict[Key, Record]]) -> None:

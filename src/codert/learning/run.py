@@ -174,7 +174,7 @@ def is_finished(folder: Path, plan: Plan) -> bool:
     if not done and not (folder / CHECKPOINT).exists():
         return False  # nothing of it is left to mix with
     begun = plan_of(folder)
-    if begun is not None and _placeless(begun) != _placeless(plan):
+    if begun is not None and placeless(begun) != placeless(plan):
         raise InputError(
             f"{folder / PLAN}: the run was begun with other settings; "
             "resume with the same, or choose another --out"
@@ -182,7 +182,7 @@ def is_finished(folder: Path, plan: Plan) -> bool:
     return done and begun is not None
 
 
-def _placeless(plan: Plan) -> Plan:
+def placeless(plan: Plan) -> Plan:
     """The plan without the places of frozen teachers: runs may be copied to another machine."""
     members = {
         name: replace(member, frozen="/".join(Path(member.frozen).parts[-2:]))
