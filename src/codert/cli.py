@@ -70,6 +70,19 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _estimate(options: argparse.Namespace) -> int:
+    from codert.config import assignments, plain
+    from codert.learning.estimate import estimate
+    from codert.learning.machine import machine
+    from codert.learning.plan import read_plan
+
+    plan = read_plan(options.recipe, options.settings, assignments(options.set))
+    device = machine(options.device, options.threads)
+    found = estimate(plan, options.data, options.cache, device, options.updates)
+    print(json.dumps(plain(found), indent=2) if options.json else found)
+    return 0
+
+
 def _prepare_commands(options: argparse.Namespace) -> int:
     from codert.data.commands.corpus import prepare
 
@@ -198,8 +211,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _experiment(options: argparse.Namespace) -> int:
     from codert.experiments.comparison import rows_of
+    from codert.experiments.comparison_picture import picture
     from codert.experiments.comparison_table import render
     from codert.experiments.matrix import Matrix
+    from codert.models.folder import write_bytes
 
     until = time.monotonic() + options.seconds
     matrix = Matrix.read(options.file, options.out)
@@ -213,8 +228,47 @@ def _experiment(options: argparse.Namespace) -> int:
             say = "; the same command goes on" if not status else ""
             print(f"{len(left)} of {len(matrix.cells)} cells are left{say}", file=sys.stderr)
             return status
-    print(render(rows_of(matrix, options.against), options.format))
+    rows = rows_of(matrix, options.against)
+    if options.picture:
+        write_bytes(options.picture, picture(rows))
+    print(render(rows, options.format))
     return status
+
+
+def _choose(options: argparse.Namespace) -> int:
+    from codert.experiments.choice import Budget, choose
+    from codert.experiments.choice_table import picture, table
+    from codert.learning.machine import machine, name_of
+    from codert.models.folder import write_bytes
+
+    name = name_of(machine("cpu", threads=1))
+    choice = choose(options.folder, options.split, Budget(options.max_mb, options.max_rtf))
+    if options.picture:
+        write_bytes(options.picture, picture(choice))
+    print(
+        json.dumps({"machine": name, **choice}, indent=2) if options.json else table(choice, name)
+    )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from codert.config import plain
+    from codert.experiments.export import export
+
+    exported = export(options.run, options.out, options.data)
+    if options.json:
+        found = plain(exported) | {"folder": str(exported.folder)}
+        print(json.dumps(found, indent=2))
+        return 0
+    size = sum(exported.files.values()) / 1e6
+    print(f"{exported.folder}: {size:.2f} MB in {len(exported.files)} files")
+    for score in exported.scores:
+        print(f"WER on {score.corpus}, {score.split}: {score.wer:.1f}%")
+    if not exported.scores:
+        print(
+            "its card has no WER: results are recorded by `codert experiment FILE`", file=sys.stderr
+        )
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -282,6 +336,20 @@ def _parser() -> argparse.ArgumentParser:
     _settings_arguments(train)
     train.add_argument("--resume", action="store_true", help="go on where the run was stopped")
     _machine_arguments(train)
+
+    estimate = _verb(
+        verbs,
+        "estimate",
+        _estimate,
+        "how long a training would take, and how much memory, from its first updates",
+        "codert estimate recipes/tandem-shared.yaml --data data/commands/manifest.tsv",
+    )
+    estimate.add_argument("recipe", type=Path, metavar="RECIPE", help="the plan, a YAML file")
+    _data_argument(estimate)
+    _settings_arguments(estimate)
+    estimate.add_argument("--updates", type=_count, default=20, help="to measure (20)")
+    estimate.add_argument("--json", action="store_true", help="print it as JSON")
+    _machine_arguments(estimate)
 
     evaluate = _verb(
         verbs,
@@ -391,8 +459,53 @@ def _parser() -> argparse.ArgumentParser:
         dest="format",
         help="same as --format json",
     )
+    experiment.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw WERR by plan, an SVG file"
+    )
     _cache_argument(experiment)
     experiment.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+
+    choose = _verb(
+        verbs,
+        "choose",
+        _choose,
+        "the best student within a budget, of those that experiments trained and scored",
+        "codert choose runs/an4 --max-mb 5 --max-rtf 0.05",
+    )
+    choose.add_argument(
+        "folder",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="an experiment's, with its results and runs; or any of its runs",
+    )
+    choose.add_argument(
+        "--max-mb", type=_limit, default=math.inf, metavar="MB", help="of weights on disk"
+    )
+    choose.add_argument(
+        "--max-rtf",
+        type=_limit,
+        default=math.inf,
+        metavar="RTF",
+        help="seconds of computing for one of audio, by one thread of this machine",
+    )
+    choose.add_argument("--split", default="test", help="that WER is of (test)")
+    choose.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw WER against size, an SVG file"
+    )
+    choose.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+    export = _verb(
+        verbs,
+        "export",
+        _export,
+        "copy a recogniser with a model card that says what it is and how well it does",
+        "codert export runs/an4/an4/seed0/static/student --out models/an4 --data $AN4/manifest.tsv",
+    )
+    export.add_argument("run", type=Path, metavar="RUN", help="a recogniser's folder")
+    export.add_argument("--out", type=Path, required=True, help="the folder of the copy")
+    _data_argument(export)
+    export.add_argument("--json", action="store_true", help="print files and scores as JSON")
     return parser
 
 
@@ -400,6 +513,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: write a whole number above 0")
     return int(text)
+
+
+def _limit(text: str) -> float:
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a number above 0")
+    return limit
 
 
 def _duration(text: str) -> float:

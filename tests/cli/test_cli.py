@@ -25,6 +25,9 @@ from ..tiny import RECIPES
         ["transcribe"],
         ["demo"],
         ["experiment"],
+        ["estimate"],
+        ["choose"],
+        ["export"],
     ],
 )
 def test_every_command_has_help_with_an_example(

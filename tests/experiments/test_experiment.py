@@ -237,7 +237,9 @@ def test_the_table_needs_the_results_alone(
     assert 0 < soft["p"] <= 1
     # What the student costs, its teacher costs too.
     assert soft["seconds"] > teacher["seconds"] > 0
-    text = table()
+    drawing = tmp_path / "werr.svg"
+    text = table("--picture", str(drawing))
+    assert "<svg" in drawing.read_text()
     assert "WERR vs static [95% CI]" in text
     assert "±" in text
     assert table("--format", "markdown").startswith("| tones | recogniser |")

@@ -156,7 +156,10 @@ class Dataset:
         if not self.utterances:
             why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
             raise InputError(f"none of {len(everything)} utterances can be used{why}")
-        self._labels = {id: pieces.encode(text) for id, text in self.texts.items()}
+        # Arrays, not lists: of all of LibriSpeech these would take half a gigabyte.
+        self._labels = {
+            id: np.array(pieces.encode(text), np.int32) for id, text in self.texts.items()
+        }
 
     def _objection(self, utterance: Utterance, text: str, pieces: WordPieces) -> str | None:
         for cache in self._caches.values():
@@ -270,7 +273,7 @@ class Dataset:
         padded_labels = torch.full((B, U), BLANK)
         for row, (features, sequence) in enumerate(zip(usable.values(), labels, strict=True)):
             padded[row, : len(features)] = torch.from_numpy(features)
-            padded_labels[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
+            padded_labels[row, : len(sequence)] = torch.from_numpy(sequence)
         return Batch(index, list(usable), padded, frame_lengths, padded_labels, label_lengths)
 
     def _made_ahead(

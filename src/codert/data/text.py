@@ -18,12 +18,22 @@ def normalise(text: str) -> str:
     # Upper case can decompose a letter and NFKC can compose it again, and yield apostrophes.
     upper = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).upper()
     whole = unicodedata.normalize("NFKC", upper).translate(_APOSTROPHES)
-    kept = "".join(map(_kept, whole))
+    kept = whole.translate(_KEPT)
     return " ".join(unicodedata.normalize("NFKC", kept).split())
 
 
-def _kept(character: str) -> str:
-    category = unicodedata.category(character)
-    if character == "'" or category[0] in "LMN":
-        return character
-    return "" if category == "Cf" else " "
+class _Kept(dict[int, str]):
+    """What becomes of each character, found out once."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = self._of(chr(code))
+        return self[code]
+
+    def _of(self, character: str) -> str:
+        category = unicodedata.category(character)
+        if character == "'" or category[0] in "LMN":
+            return character
+        return "" if category == "Cf" else " "
+
+
+_KEPT = _Kept()

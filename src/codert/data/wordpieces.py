@@ -40,6 +40,7 @@ class WordPieces:
         """Take a serialised sentencepiece model."""
         self.model = model
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self._covered: dict[str, bool] = {}
 
     @classmethod
     def train(cls, texts: Iterable[str], config: WordPieceConfig) -> "WordPieces":
@@ -112,9 +113,12 @@ class WordPieces:
 
     def uncovered(self, text: str) -> str | None:
         """The first character of `text` that no piece covers, or None."""
-        if UNKNOWN not in self.encode(text):
-            return None
-        return next(c for c in text if UNKNOWN in self.encode(c))
+        for character in dict.fromkeys(text):
+            if character not in self._covered:
+                self._covered[character] = UNKNOWN not in self.encode(character)
+            if not self._covered[character]:
+                return character
+        return None
 
     @property
     def symbols(self) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from codert.config import build
-from codert.data.audio import read_audio
+from codert.data.audio import Samples, read_audio
 from codert.data.features import Fbank, FeatureConfig
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
@@ -42,13 +42,21 @@ class Transcriber:
         features = build(FeatureConfig, card.features, str(folder / CONFIG), "features")
         return cls(recogniser, card, features, WordPieces.load(folder / WORDPIECES))
 
-    @torch.no_grad()
     def transcribe(self, audio: Path) -> str:
         """The words of a recording in any format and at any rate that soundfile reads.
 
         Raises:
             AudioError: it cannot be read, or holds no speech to speak of.
         """
-        features = torch.from_numpy(Fbank(self.features)(read_audio(audio, self.features.rate)))
+        return self.words(read_audio(audio, self.features.rate))
+
+    @torch.no_grad()
+    def words(self, samples: Samples) -> str:
+        """The words in samples (N,) at the rate of its features.
+
+        Raises:
+            AudioError: they are too few.
+        """
+        features = torch.from_numpy(Fbank(self.features)(samples))
         encoded = self.recogniser.encode(features[None], torch.tensor([len(features)]))
         return normalise(self.wordpieces.decode(greedy(self.recogniser, encoded)[0]))

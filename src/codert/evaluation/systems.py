@@ -1,5 +1,6 @@
 """Trained recognisers side by side on the same utterances."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ def score_system(
     """
     transcriber = Transcriber.load(folder)
     pieces, features = transcriber.wordpieces, transcriber.features
-    dataset = Dataset(utterances, pieces, features, DataConfig(), cache, training=False)
+    # However long they are: a rate over some of them would be another one.
+    config = DataConfig(max_seconds=math.inf)
+    dataset = Dataset(utterances, pieces, features, config, cache, training=False)
     recogniser = transcriber.recogniser.to(device)
     scores = recognise(recogniser, dataset, pieces, device).transducer
     return System(

@@ -8,10 +8,10 @@ from pathlib import Path
 from codert.analysis.analysis import Analysed, Analysis, Claim, Gauge
 from codert.analysis.confusions import Confused
 from codert.config import plain
+from codert.experiments.image import Stroke
 from codert.experiments.pages import write_page
 from codert.experiments.report_figures import (
     ENTROPIES,
-    Stroke,
     confusion_figure,
     lattice_figure,
     legend,

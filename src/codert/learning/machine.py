@@ -1,6 +1,8 @@
 """The machine that a run is on."""
 
 import ctypes
+import platform
+from pathlib import Path
 
 import torch
 
@@ -19,3 +21,15 @@ def machine(device: str | None, threads: int) -> torch.device:
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def name_of(device: torch.device) -> str:
+    """What its maker calls a device, as times are to be reported beside it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

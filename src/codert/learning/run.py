@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -47,6 +48,15 @@ class Outcome:
     too_short_for_ctc: int
 
 
+class Prepared(NamedTuple):
+    """All that the first update of a plan needs; there may be no development split."""
+
+    ensemble: Ensemble
+    training: Dataset
+    development: Dataset | None
+    wordpieces: WordPieces
+
+
 def train(
     plan: Plan,
     manifests: Sequence[Path],
@@ -70,35 +80,7 @@ def train(
         Stopped: the run was asked to stop; resume it later.
     """
     _claim(folder, plan, resume)
-    utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
-    by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
-    for utterance in utterances:
-        by_split.setdefault(utterance.split, []).append(utterance)
-    if not by_split["train"]:
-        raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
-    texts = (normalise(utterance.text) for utterance in by_split["train"])
-    wordpieces = WordPieces.train(texts, plan.wordpieces)
-
-    def dataset(split: str, training: bool) -> Dataset:
-        return Dataset(
-            by_split[split],
-            wordpieces,
-            plan.features,
-            plan.data,
-            cache,
-            training=training,
-            seed=plan.training.seed,
-        )
-
-    training = dataset("train", training=True)
-    development = dataset("dev", training=False) if by_split["dev"] else None
-    for name, teacher in plan.frozen.items():
-        check_wordpieces(teacher, wordpieces, f"recognisers.{name}.frozen: {teacher}")
-    ensemble = Ensemble.build(plan, plan.features.mels, len(wordpieces))
-    mean, deviation = training.mean_and_deviation()
-    for recogniser in ensemble.live.values():
-        recogniser.front_end.normalise_by(mean, deviation)
-    ensemble.to(device)
+    ensemble, training, development, wordpieces = prepared(plan, manifests, cache, device)
     folders = {name: folder / name for name in ensemble.made}
 
     def save_best(name: str, updates: int) -> None:
@@ -129,6 +111,44 @@ def train(
     return Outcome(folders, best, skipped, len(position.too_short_for_ctc))
 
 
+def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.device) -> Prepared:
+    """Read the data of a plan and build its recognisers, on `device`.
+
+    Raises:
+        InputError: bad data, or a frozen teacher that does not fit it.
+    """
+    utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
+    by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
+    for utterance in utterances:
+        by_split.setdefault(utterance.split, []).append(utterance)
+    if not by_split["train"]:
+        raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
+    texts = (normalise(utterance.text) for utterance in by_split["train"])
+    wordpieces = WordPieces.train(texts, plan.wordpieces)
+
+    def dataset(split: str, training: bool) -> Dataset:
+        return Dataset(
+            by_split[split],
+            wordpieces,
+            plan.features,
+            plan.data,
+            cache,
+            training=training,
+            seed=plan.training.seed,
+        )
+
+    training = dataset("train", training=True)
+    development = dataset("dev", training=False) if by_split["dev"] else None
+    for name, teacher in plan.frozen.items():
+        check_wordpieces(teacher, wordpieces, f"recognisers.{name}.frozen: {teacher}")
+    ensemble = Ensemble.build(plan, plan.features.mels, len(wordpieces))
+    mean, deviation = training.mean_and_deviation()
+    for recogniser in ensemble.live.values():
+        recogniser.front_end.normalise_by(mean, deviation)
+    ensemble.to(device)
+    return Prepared(ensemble, training, development, wordpieces)
+
+
 def plan_of(folder: Path) -> Plan | None:
     """The plan that a folder holds a run of; None where it holds none.
 
@@ -155,7 +175,7 @@ def is_finished(folder: Path, plan: Plan) -> bool:
     if not done and not (folder / CHECKPOINT).exists():
         return False  # nothing of it is left to mix with
     begun = plan_of(folder)
-    if begun is not None and _placeless(begun) != _placeless(plan):
+    if begun is not None and placeless(begun) != placeless(plan):
         raise InputError(
             f"{folder / PLAN}: the run was begun with other settings; "
             "resume with the same, or choose another --out"
@@ -163,17 +183,17 @@ def is_finished(folder: Path, plan: Plan) -> bool:
     return done and begun is not None
 
 
-def _placeless(plan: Plan) -> Plan:
+def placeless(plan: Plan) -> Plan:
     """The plan without the places of other runs: they may be copied to another machine."""
 
-    def placeless(folder: str) -> str:
+    def shortened(folder: str) -> str:
         return "/".join(Path(folder).parts[-2:])
 
     members = {
         name: replace(
             member,
-            frozen=placeless(member.frozen) if member.frozen else None,
-            start={part: placeless(folder) for part, folder in member.start.items()},
+            frozen=shortened(member.frozen) if member.frozen else None,
+            start={part: shortened(folder) for part, folder in member.start.items()},
         )
         for name, member in plan.recognisers.items()
     }

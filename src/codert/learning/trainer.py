@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -137,6 +138,28 @@ class Trainer:
                     record(self._evaluate())
                 position.core_seconds = time.process_time() - clock
                 self.save()
+
+    @property
+    def updates(self) -> int:
+        """Of the whole run."""
+        return sum(-(-size // self.plan.training.accumulate) for size in self._sizes)
+
+    def timed_updates(self, most: int) -> list[float]:
+        """Make the first updates of an epoch, at most so many, and write nothing.
+
+        Returns:
+            The seconds of each, without those in which its batches were made.
+        """
+        self.ensemble.train()
+        seconds = []
+        for group in islice(self._groups(), most):
+            began = time.perf_counter()
+            self._update(group)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds.append(time.perf_counter() - began)
+            self.position.batch = group[-1].index + 1
+        return seconds
 
     def save(self) -> None:
         """Write the checkpoint."""

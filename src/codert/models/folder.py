@@ -90,15 +90,20 @@ def write_tensors(
     """A safetensors file that appears whole or not at all."""
     from safetensors.torch import save
 
-    _write(path, save(tensors, metadata))
+    write_bytes(path, save(tensors, metadata))
 
 
 def write_text(path: Path, text: str) -> None:
     """A text file that appears whole or not at all."""
-    _write(path, text.encode())
+    write_bytes(path, text.encode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file that appears whole or not at all.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,159 @@
+"""What there is to choose from: finished runs with their recorded results."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from codert.errors import InputError
+from codert.experiments.records import RESULTS, Key, Record, Records
+from codert.models.folder import WEIGHTS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recogniser of a plan, trained from one seed or several.
+
+    Attributes:
+        folder: of a recogniser: that of the first seed, and fold, whose run is there. None is
+            taken for its own score, which would be luck.
+        record: of that run.
+        wer_by_seed: the word error rate from each seed, all folds together, in percent.
+        size: of its weights on disk, in bytes.
+    """
+
+    folder: Path
+    record: Record
+    wer_by_seed: dict[int, float]
+    size: int
+
+    @property
+    def wer(self) -> float:
+        """The mean over seeds, in percent."""
+        return mean(self.wer_by_seed.values())
+
+
+def candidates(folders: Sequence[Path], split: str) -> list[Candidate]:
+    """The recognisers in some folders, by their results on a split.
+
+    Args:
+        folders: of experiments, or of any of the runs in them.
+        split: that was scored.
+
+    Raises:
+        InputError: a folder has no results, they are not about the same speech, or a run is not
+            beside its results.
+    """
+    found: dict[tuple[Path, str, str, str], dict[Key, Record]] = {}
+    for folder in folders:
+        root, records = recorded(folder)
+        chosen = {key: record for key, record in records.items() if record.split == split}
+        if not chosen:
+            known = ", ".join(sorted({record.split for record in records.values()}))
+            raise InputError(
+                f"{folder}: no results on split {split} (there are: {known}); "
+                "choose another --split"
+            )
+        for key, record in chosen.items():
+            group = found.setdefault((root, record.corpus, record.plan, record.recogniser), {})
+            group[key] = record
+    _check_same_speech(found)
+    return [_candidate(root, group) for (root, *_), group in found.items()]
+
+
+def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
+    """The folder of the experiment that some folder is or lies in, and the results of its runs.
+
+    Raises:
+        InputError: there are none, or a line is broken.
+    """
+    root = experiment_of(folder)
+    if root is None:
+        raise InputError(
+            f"{folder}: no results are recorded there ({RESULTS}); `codert experiment FILE` trains "
+            "and scores what a file such as recipes/experiments/an4.yaml lists, and records it"
+        )
+    records = records_below(folder, root)
+    if not records:
+        raise InputError(
+            f"{folder}: {root / RESULTS} has no line for it; run `codert experiment FILE --out "
+            f"{root}` with the file that lists it, which scores what is trained"
+        )
+    return root, records
+
+
+def experiment_of(folder: Path) -> Path | None:
+    """The folder of the experiment that some folder is or lies in; None where it is in none."""
+    place = folder.resolve()
+    return next((p for p in (place, *place.parents) if (p / RESULTS).is_file()), None)
+
+
+def records_below(folder: Path, root: Path) -> dict[Key, Record]:
+    """The results of an experiment's runs that lie in some folder.
+
+    Raises:
+        InputError: a line is broken.
+    """
+    return {
+        key: record
+        for key, record in Records(root).read().items()
+        if (root / key[0].name / key[1]).is_relative_to(folder.resolve())
+    }
+
+
+def _check_same_speech(found: dict[tuple[Path, str, str, str], dict[Key, Record]]) -> None:
+    """Raises InputError unless all were scored on the same utterances of the same folds."""
+    corpora: dict[str, str] = {}
+    for root, corpus, plan, _ in found:
+        corpora.setdefault(corpus, f"{plan} in {root}")
+    if len(corpora) > 1:
+        named = ", ".join(f"{corpus} ({by})" for corpus, by in corpora.items())
+        raise InputError(
+            f"the results are about several corpora: {named}; "
+            "name the folder of one, as in runs/NAME/CORPUS"
+        )
+    first: tuple[str, set[int | None], set[tuple[int | None, str, int]]] | None = None
+    for (root, _, plan, recogniser), group in found.items():
+        for seed in sorted({record.seed for record in group.values()}):
+            name = f"{plan}/{recogniser} from seed {seed} in {root}"
+            keys = [key for key, record in group.items() if record.seed == seed]
+            folds = {key[0].fold for key in keys}
+            heard = {
+                (key[0].fold, each.id, each.words)
+                for key in keys
+                for each in Records(root).heard(key)
+            }
+            first = first or (name, folds, heard)
+            if folds != first[1]:
+                raise InputError(
+                    f"{name} was scored on {_folds(folds)} and {first[0]} on {_folds(first[1])}; "
+                    "finish both with `codert experiment`, or name the runs to choose from"
+                )
+            if heard != first[2]:
+                raise InputError(
+                    f"{name} and {first[0]} were scored on different utterances; "
+                    "name runs that were scored on the same"
+                )
+
+
+def _folds(folds: Iterable[int | None]) -> str:
+    names = sorted(str(fold) for fold in folds if fold is not None)
+    return f"fold {', '.join(names)}" if names else "no folds"
+
+
+def _candidate(root: Path, group: dict[Key, Record]) -> Candidate:
+    keys = sorted(group, key=lambda key: (group[key].seed, group[key].fold or 0))
+    runs = [(root / key[0].name / key[1], group[key]) for key in keys]
+    there = [(folder, record) for folder, record in runs if (folder / WEIGHTS).is_file()]
+    if not there:
+        folder, record = runs[0]
+        raise InputError(
+            f"{folder}: the run is not beside its results; bring it there, or train it again: "
+            f"{record.command}"
+        )
+    rates = {}
+    for seed in sorted({record.seed for record in group.values()}):
+        of_seed = [record for record in group.values() if record.seed == seed]
+        rates[seed] = 100 * sum(r.errors for r in of_seed) / sum(r.words for r in of_seed)
+    folder, record = there[0]
+    return Candidate(folder, record, rates, (folder / WEIGHTS).stat().st_size)

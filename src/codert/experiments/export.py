@@ -1,0 +1,210 @@
+"""A recogniser to hand on: its folder, with a card that tells people what it is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from codert.config import plain
+from codert.data.manifest import Utterance, read_manifest
+from codert.data.text import normalise
+from codert.data.wordpieces import WordPieces
+from codert.decoding.transcriber import Transcriber
+from codert.errors import InputError
+from codert.evaluation.significance import bootstrap_interval
+from codert.experiments.candidates import experiment_of, records_below
+from codert.experiments.records import Record, Records
+from codert.learning.plan import Plan
+from codert.learning.run import placeless, plan_of
+from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, write_bytes, write_text
+
+CARD = "README.md"
+
+_SENTENCES = 10
+_SAYABLE = range(3, 13)  # words
+
+
+@dataclass(frozen=True)
+class Score:
+    """A recorded word error rate with its 95 % interval over speakers, in percent."""
+
+    corpus: str
+    split: str
+    words: int
+    speakers: int
+    wer: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What a recogniser was trained on.
+
+    Attributes:
+        hours: of it.
+        utterances: their number.
+        speakers: likewise.
+        words: likewise.
+        distinct: words.
+        longest: seconds of the longest utterance.
+    """
+
+    hours: float
+    utterances: int
+    speakers: int
+    words: int
+    distinct: int
+    longest: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is in the folder now.
+
+    Attributes:
+        folder: of the copy.
+        files: bytes by name.
+        scores: that the card tells; empty where none was recorded.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    scores: list[Score]
+
+
+def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
+    """Copy a recogniser as it is, with a model card beside it.
+
+    Args:
+        run: the recogniser's folder, in that of its run.
+        out: folder of the copy.
+        manifests: that it was trained on, for what the card tells of them.
+
+    Raises:
+        InputError: there is no such run, it was trained on something else or after it was scored,
+            or `out` holds something else.
+    """
+    transcriber = Transcriber.load(run)
+    plan = plan_of(run.resolve().parent)
+    if plan is None:
+        raise InputError(
+            f"{run}: its run's plan.json is not beside it; name it in its run's folder"
+        )
+    if out.exists() and {path.name for path in out.iterdir()} - {CONFIG, WEIGHTS, WORDPIECES, CARD}:
+        raise InputError(f"{out}: holds something else; name a folder that is new or empty")
+    heard = _heard(plan, manifests)
+    texts = [normalise(each.text) for each in heard]
+    if WordPieces.train(texts, plan.wordpieces) != transcriber.wordpieces:
+        raise InputError(
+            f"{run}: was not trained on {', '.join(map(str, manifests))}; "
+            "give --data as it was given to its training"
+        )
+    texts = [text for text, each in zip(texts, heard, strict=True) if _used(each, plan)]
+    heard = [each for each in heard if _used(each, plan)]
+    scored = _recorded(run, transcriber.card.updates)
+    content = {name: (run / name).read_bytes() for name in (CONFIG, WEIGHTS, WORDPIECES)}
+    for name, each in content.items():
+        write_bytes(out / name, each)
+    files = {name: len(each) for name, each in content.items()}
+    scores = [score for _, score in scored]
+    card = _TEMPLATES.get_template("model_card.md.jinja").render(
+        name=out.resolve().name,
+        card=transcriber.card,
+        sentences=sentences(texts),
+        scores=scores,
+        encoder_params=transcriber.recogniser.encoder_params,
+        total_params=transcriber.recogniser.total_params,
+        files=files,
+        speech=_speech(heard, texts),
+        plan=plan,
+        record=scored[0][0] if scored else None,
+        recipe=_recipe(plan),
+    )
+    write_text(out / CARD, card)
+    return Exported(out, files | {CARD: len(card.encode())}, scores)
+
+
+def sentences(texts: Iterable[str]) -> list[str]:
+    """Ten of the texts to read aloud, spread evenly over the alphabet; fewer where fewer differ.
+
+    They have 3 to 12 words where there are ten such.
+    """
+    distinct = sorted(set(texts) - {""})
+    sayable = [text for text in distinct if len(text.split()) in _SAYABLE]
+    chosen = sayable if len(sayable) >= _SENTENCES else distinct
+    many = min(_SENTENCES, len(chosen))
+    return [chosen[i * len(chosen) // many] for i in range(many)]
+
+
+def _recipe(plan: Plan) -> str:
+    return yaml.safe_dump(
+        plain(placeless(plan)), sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
+
+
+def _heard(plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
+    everything = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
+    heard = [each for each in everything if each.split == "train"]
+    if not heard:
+        raise InputError(f"{manifests[0]}: no utterance of split train")
+    return heard
+
+
+def _used(utterance: Utterance, plan: Plan) -> bool:
+    return utterance.seconds <= plan.data.max_seconds
+
+
+def _speech(heard: Sequence[Utterance], texts: Sequence[str]) -> Speech:
+    words = [word for text in texts for word in text.split()]
+    return Speech(
+        hours=sum(each.seconds for each in heard) / 3600,
+        utterances=len(heard),
+        speakers=len({each.speaker for each in heard}),
+        words=len(words),
+        distinct=len(set(words)),
+        longest=max(each.seconds for each in heard),
+    )
+
+
+def _recorded(run: Path, updates: int) -> list[tuple[Record, Score]]:
+    """What the experiment that a run lies in recorded of it, if it lies in one."""
+    root = experiment_of(run)
+    if root is None:
+        return []
+    found = []
+    for key, record in records_below(run, root).items():
+        if record.updates != updates:
+            raise InputError(
+                f"{run}: has {updates} updates, and the recorded results are of {record.updates}; "
+                "remove its line from results.jsonl and run `codert experiment` again"
+            )
+        by_speaker: dict[str, list[int]] = {}
+        for each in Records(root).heard(key):
+            counts = by_speaker.setdefault(each.speaker, [0, 0])
+            counts[0], counts[1] = counts[0] + each.errors, counts[1] + each.words
+        errors, words = zip(*by_speaker.values(), strict=True)
+        interval = bootstrap_interval(errors, words)
+        score = Score(
+            corpus=record.corpus,
+            split=record.split,
+            words=sum(words),
+            speakers=len(by_speaker),
+            wer=100 * sum(errors) / sum(words),
+            low=interval.low,
+            high=interval.high,
+        )
+        found.append((record, score))
+    return found
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("codert.experiments", "."),
+    autoescape=False,  # Markdown
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)

@@ -1,0 +1,153 @@
+"""A recogniser that is handed on: its weights as they are, and a card that tells the truth."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from codert.cli import main
+from codert.config import build
+from codert.data.manifest import read_manifest, write_manifest
+from codert.data.text import normalise
+from codert.decoding.transcriber import Transcriber
+from codert.evaluation.scoring import UtteranceScore
+from codert.experiments.export import CARD, sentences
+from codert.experiments.records import Record, Records
+from codert.learning.plan import Plan
+from codert.learning.run import plan_of, train
+
+from ..tiny import tiny_plan
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(
+    corpus: Path, settings: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An experiment's folder with the run of one cell, and no results."""
+    out = tmp_path_factory.mktemp("trained")
+    train(tiny_plan("tandem", settings), [corpus], out / "tones/seed0/tandem", cache, CPU)
+    return out
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "out")
+    return tmp_path / "out/tones/seed0/tandem/student"
+
+
+def record(run: Path, **keys: Any) -> None:
+    """Two speakers, one of whom is misheard more."""
+    found = Record(
+        experiment="e",
+        plan="tandem",
+        strategy="tandem",
+        recogniser="student",
+        role="student",
+        corpus="tones",
+        split="test",
+        fold=None,
+        seed=0,
+        encoder_params=1,
+        total_params=2,
+        wer=40.0,
+        errors=8,
+        words=20,
+        seconds=1.0,
+        commit="abc1234",
+        command="codert train recipes/tandem.yaml",
+        updates=Transcriber.load(run).card.updates,
+    )
+    scores = [UtteranceScore(i, i, "", "", e, 10, 0, 0) for i, e in (("a", 6), ("b", 2))]
+    Records(run.parents[3]).add(replace(found, **keys), scores)
+
+
+@pytest.fixture
+def export(run: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command; its status, output and errors."""
+
+    def go(*more: str, out: Path = tmp_path / "model", data: Path = corpus) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(["export", str(run), "--out", str(out), "--data", str(data), *more])
+        return status, *capsys.readouterr()
+
+    return go
+
+
+def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
+    run: Path, export: Any, corpus: Path, tmp_path: Path
+) -> None:
+    record(run)
+    status, out, _ = export()
+    model = tmp_path / "model"
+    assert status == 0
+    assert sorted(p.name for p in model.iterdir()) == [
+        *(CARD, "config.json", "weights.safetensors", "wordpieces.model")
+    ]
+    for name in ("config.json", "weights.safetensors", "wordpieces.model"):
+        assert (model / name).read_bytes() == (run / name).read_bytes()
+    size = sum(p.stat().st_size for p in model.iterdir())
+    assert f"{size / 1e6:.2f} MB in 4 files" in out
+    assert "WER on tones, test: 40.0%" in out
+
+    card = (model / CARD).read_text()
+    # Speakers are drawn: both are the worse one, or the better one, a quarter of the time.
+    assert "| tones | test | 20 | 2 | 40.00 [20.00, 60.00] |" in card
+    assert "`codert train recipes/tandem.yaml`" in card
+    assert "abc1234" in card
+    heard = [u for u in read_manifest(corpus) if u.split == "train"]
+    assert f"{len(heard)} utterances by 4 speakers" in card
+    assert f"{Transcriber.load(run).recogniser.total_params:,}" in card
+    said = re.findall(r"^\d+\. (.+)$", card, re.MULTILINE)
+    assert len(said) == 10
+    assert set(said) <= {normalise(u.text) for u in heard}
+    # The plan in it is the one that was run.
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])  # type: ignore[index]
+    assert build(Plan, shown, "card") == plan_of(run.parent)
+
+    before = card
+    assert export()[0] == 0
+    assert (model / CARD).read_text() == before
+    assert Transcriber.load(model).card == Transcriber.load(run).card
+
+
+def test_what_was_not_measured_is_not_made_up(export: Any, tmp_path: Path) -> None:
+    status, _, err = export()
+    assert status == 0
+    assert "its card has no WER" in err
+    assert "Not measured" in (tmp_path / "model" / CARD).read_text()
+    found = json.loads(export("--json")[1])
+    assert found["scores"] == []
+    assert found["files"][CARD] == (tmp_path / "model" / CARD).stat().st_size
+
+
+def test_what_does_not_belong_together_is_refused(
+    run: Path, export: Any, corpus: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tsv"
+    write_manifest(other, [u for u in read_manifest(corpus) if u.id != "train-3"])
+    assert "was not trained on" in export(data=other)[2]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.doc").touch()
+    assert "holds something else" in export(out=tmp_path / "full")[2]
+    record(run, updates=1)
+    assert "the recorded results are of 1" in export()[2]
+    (run.parent / "plan.json").unlink()
+    assert "plan.json is not beside it" in export()[2]
+    assert not (tmp_path / "model").exists()
+
+
+def test_sentences_can_be_said_and_differ() -> None:
+    texts = [f"WORD {'VERY ' * (n % 20)}{n}" for n in range(100)]
+    chosen = sentences([*texts, *texts, ""])
+    assert len(set(chosen)) == 10
+    assert all(3 <= len(text.split()) <= 12 for text in chosen)
+    assert chosen == sentences(reversed(texts))
+    assert sentences(["YES", "NO", "YES"]) == ["NO", "YES"]
