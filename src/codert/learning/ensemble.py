@@ -36,6 +36,7 @@ class Ensemble:
         groups: the weights that are optimised and clipped together, by owner: each live
             recogniser's own, what they share, and each edge's.
         kept: modules of live recognisers that do not learn.
+        spared: the live recognisers whose losses do not reach their front ends.
         averages: the recognisers that follow live ones.
     """
 
@@ -44,6 +45,7 @@ class Ensemble:
     frozen: dict[str, Recogniser]
     groups: dict[str, nn.ModuleDict] = field(default_factory=dict)
     kept: list[nn.Module] = field(default_factory=list)
+    spared: set[str] = field(default_factory=set)
     averages: dict[str, MovingAverage] = field(default_factory=dict)
 
     @classmethod
@@ -86,7 +88,8 @@ class Ensemble:
             _check_teacher(plan, name, card, symbols)
             frozen[name].requires_grad_(False)
         averages = {n: MovingAverage(live[a.of], a.decay) for n, a in plan.averages.items()}
-        ensemble = cls(seed, live, frozen, groups, kept, averages)
+        spared = {name for name in live if "front_end" in plan.recognisers[name].keep}
+        ensemble = cls(seed, live, frozen, groups, kept, spared, averages)
         teachers = live | ensemble.silent
         for i, edge in enumerate(plan.edges):
             try:
@@ -143,8 +146,11 @@ class Ensemble:
         frames = self._each("front_end", step, features, lengths)
         encoded = {}
         for name, recogniser in self.live.items():
+            heard, heard_lengths = frames[name]
+            if name in self.spared:
+                heard = heard.detach()
             with stream(self.seed, name, "encoder", step):
-                encoded[name] = recogniser.encoder(*frames[name])
+                encoded[name] = recogniser.encoder(heard, heard_lengths)
         with torch.no_grad():
             for name, recogniser in self.silent.items():
                 encoded[name] = recogniser.encode(features, lengths)

@@ -60,7 +60,10 @@ def objective(
     for name in ensemble.live:
         joint = plan.live[name].joint
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
-        _add_own(result, name, outputs[name], batch, plan.training, head_weight)
+        own = outputs[name]
+        if "decoder" in plan.recognisers[name].keep:  # others that share it may train it
+            own = own.with_encoder_only()
+        _add_own(result, name, own, batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):

@@ -34,7 +34,8 @@ class Member:
         average: of which live recogniser it is the moving average.
         start: by part, the folder of a finished recogniser whose weights it begins with; the
             front end takes the normalisation of features too. In YAML a bare folder is for all.
-        keep: started parts that stay as they are and run as in inference.
+        keep: parts that its own losses leave as they are. Where no other recogniser shares such a
+            part and trains it, it has to be started, and runs as in inference.
         rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
         role: student or teacher, for tables.
     """
@@ -55,9 +56,6 @@ class Member:
             raise ValueError("start, keep and rate are of recognisers that learn; remove them")
         if self.rate <= 0:
             raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
-        for part in self.keep:
-            if part not in self.start:
-                raise ValueError(f"keep: the {part} would stay as it is drawn; add start.{part}")
 
 
 @dataclass(frozen=True)
@@ -174,8 +172,14 @@ class Plan:
 
     @property
     def kept(self) -> set[tuple[str, Part]]:
-        """The parts that stay as they are, with their owners."""
-        return {(self.owner(n, p), p) for n, m in self.recognisers.items() for p in m.keep}
+        """The parts that stay as they are, with their owners: no loss trains them."""
+        kept: set[tuple[str, Part]] = set()
+        trained: set[tuple[str, Part]] = set()
+        for name in self.live:
+            for part in PARTS:
+                which = kept if part in self.recognisers[name].keep else trained
+                which.add((self.owner(name, part), part))
+        return kept - trained
 
 
 def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
@@ -344,9 +348,17 @@ def _check_shared(plan: Plan, where: str) -> None:
 
 
 def _check_kept(plan: Plan, where: str) -> None:
+    started = {(plan.owner(n, part), part) for n in plan.live for part in plan.recognisers[n].start}
     for name, config in plan.live.items():
+        member = plan.recognisers[name]
+        for part in member.keep:
+            if (plan.owner(name, part), part) in plan.kept - started:
+                raise InputError(
+                    f"{where}: recognisers.{name}: keep: the {part} would stay as it is drawn; "
+                    f"add start.{part}, or share it with another that trains it"
+                )
         weighty = [p for p in PARTS if p != "front_end" or config.encoder.front_end.strides]
-        if all((plan.owner(name, part), part) in plan.kept for part in weighty):
+        if all(part in member.keep for part in weighty):
             raise InputError(
                 f"{where}: recognisers.{name}.keep: nothing of it would learn; "
                 "write frozen: RUN in place of model, start and keep"

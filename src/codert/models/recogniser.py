@@ -73,6 +73,11 @@ class Outputs(NamedTuple):
     lattice: Lattice
     subsampling: int = 1
 
+    def with_encoder_only(self) -> "Outputs":
+        """The same, with gradients to the encoder alone."""
+        predicted = Predicted(*(x.detach() for x in self.predicted))
+        return self._replace(predicted=predicted, lattice=self.lattice.with_encoder_only())
+
 
 class Encoder(nn.Module):
     """An encoder's layers, their projection to the joint, perhaps a head.
