@@ -3,7 +3,6 @@
 Shapes: B batch, T frames, V symbols, J what the joint reads, W the beam's width.
 """
 
-from itertools import chain
 from math import inf
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ def beam_search(
     while not all(beam.is_done for beam in beams):
         frames = torch.tensor([beam.frame for beam in beams], device=device)
         cells = joint[rows, frames.clamp_max_(joint.shape[1] - 1)]
-        logits = recogniser.joint.logits(cells[:, None], decoder.unflatten(0, (-1, width)))
+        logits = recogniser.joint.logits(cells[:, None], decoder.view(len(beams), width, -1))
         so_far = torch.tensor([beam.scores for beam in beams], dtype=torch.float64, device=device)
         # In float64, so that no two logits become equal; behind an utterance there may be nan.
         scores = so_far[..., None] + logits.double().log_softmax(-1)
