@@ -184,6 +184,30 @@ def test_bad_utterances_are_left_out_and_told(
     assert scored.texts == {"u0": "SEVEN DOGS", "u3": "", "u4": "ZOO"}
 
 
+def test_utterances_without_a_text_come_in_batches_of_their_own(
+    corpus: list[Utterance], make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    silent = [make_utterance(0.2 + 0.05 * n, text="?!") for n in range(7)]
+    dataset = make_dataset([*corpus, *silent], replace(SMALL, untranscribed=True))
+    assert not dataset.skipped
+    for epoch in range(3):
+        kinds = {True: [], False: []}  # type: dict[bool, list[str]]
+        for batch in dataset.batches(epoch):
+            assert (batch.label_lengths > 0).tolist() == [batch.transcribed] * len(batch.ids)
+            kinds[batch.transcribed] += batch.ids
+        assert sorted(kinds[True]) == sorted(each.id for each in corpus)
+        assert sorted(kinds[False]) == sorted(each.id for each in silent)
+
+
+def test_where_all_have_a_text_untranscribed_changes_nothing(
+    corpus: list[Utterance], make_dataset: MakeDataset
+) -> None:
+    assert_same(
+        list(make_dataset(corpus, SMALL).batches(1)),
+        list(make_dataset(corpus, replace(SMALL, untranscribed=True)).batches(1)),
+    )
+
+
 def test_audio_found_broken_on_the_fly_is_left_out(
     corpus: list[Utterance], make_dataset: MakeDataset
 ) -> None:

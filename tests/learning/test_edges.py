@@ -25,14 +25,25 @@ from codert.learning.edges import (
     LatticeEdge,
     PathPosteriorEdge,
 )
-from codert.models.recogniser import Encoded, Outputs, Predicted
+from codert.models.encoder import LSTMEncoderConfig
+from codert.models.recogniser import Encoded, Outputs, Predicted, Recogniser, RecogniserConfig
 
 from ..core.brute_force import JOINTS, Case, make_case, partner
 
 
-def outputs(case: Case) -> Outputs:
+def recogniser(subsampling: int) -> Recogniser:
+    encoder = LSTMEncoderConfig(channels=1, strides=(subsampling,), layers=1, width=2)
+    return Recogniser.build(RecogniserConfig(encoder), features=4, symbols=5)
+
+
+# Built beforehand: they draw from the stream that an edge draws its cells from.
+RECOGNISERS = {subsampling: recogniser(subsampling) for subsampling in (1, 2, 4)}
+
+
+def outputs(case: Case, subsampling: int = 1) -> Outputs:
     e, d, *_ = case.leaves
-    return Outputs(Encoded(e, e, case.frame_lengths), Predicted(d, d), case.lattice())
+    encoded, predicted = Encoded(e, e, case.frame_lengths), Predicted(d, d)
+    return Outputs(encoded, predicted, case.lattice(), RECOGNISERS[subsampling])
 
 
 @pytest.fixture
@@ -110,7 +121,7 @@ def test_a_teacher_of_more_frames_teaches_with_all_of_them(
     teacher = make_case("additive", [6, 3], [1, 2], seed=1)
     edge = replace(edge, shift=shift)
     lengths = teacher.frame_lengths
-    sides = outputs(teacher)._replace(subsampling=2), outputs(student)._replace(subsampling=4)
+    sides = outputs(teacher, 2), outputs(student, 4)
     found = edge.loss(*sides, student.labels, student.label_lengths)
     if isinstance(edge, LatticeEdge):
         lattices = sides[0].lattice, sides[1].lattice

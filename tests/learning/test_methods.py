@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from codert.config import merged, nested
 from codert.data.dataset import Batch
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
@@ -22,8 +23,11 @@ METHODS = sorted(p.stem for p in (RECIPES / "methods").glob("*.yaml"))
 methods = pytest.mark.parametrize("method", METHODS)
 
 
-def plan_of(method: str, settings: Path) -> Plan:
-    return tiny_plan(f"methods/{method}", settings)
+def plan_of(method: str, settings: Path, teacher: Path) -> Plan:
+    over: dict[str, object] = {}
+    for keys in read_plan(RECIPES / "methods" / f"{method}.yaml").needs:
+        over = merged(over, nested(("recognisers", *keys), str(teacher)))
+    return tiny_plan(f"methods/{method}", settings, **over)
 
 
 @pytest.fixture
@@ -41,8 +45,10 @@ def test_it_is_a_plan_of_that_name(method: str) -> None:
 
 
 @methods
-def test_it_trains(method: str, settings: Path, corpus: Path, cache: Path, tmp_path: Path) -> None:
-    plan = plan_of(method, settings)
+def test_it_trains(
+    method: str, settings: Path, teacher: Path, corpus: Path, cache: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(method, settings, teacher)
     outcome = train(plan, [corpus], tmp_path, cache, CPU)
     assert set(outcome.recognisers) == set(plan.live)
     curves = outcome.recognisers["student"].parent / CURVES
@@ -54,8 +60,10 @@ def test_it_trains(method: str, settings: Path, corpus: Path, cache: Path, tmp_p
 
 
 @methods
-def test_its_edges_teach_the_student_alone(method: str, settings: Path, batch: Batch) -> None:
-    plan = plan_of(method, settings)
+def test_its_edges_teach_the_student_alone(
+    method: str, settings: Path, teacher: Path, batch: Batch
+) -> None:
+    plan = plan_of(method, settings, teacher)
     ensemble = Ensemble.build(plan, 80, SYMBOLS)
 
     def gradients(some: Plan) -> dict[str, torch.Tensor]:

@@ -61,14 +61,6 @@ def taught_by(outcome: Outcome, match: str) -> list[float]:
     return [line[f"{match}/student"] for line in lines if f"{match}/student" in line]
 
 
-@pytest.fixture(scope="session")
-def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    folder = tmp_path_factory.mktemp("teacher")
-    return train(tiny_plan("teacher", settings), [corpus], folder, cache, CPU).recognisers[
-        "teacher"
-    ]
-
-
 @pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
 def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Path) -> None:
     over: dict[str, object] = {}

@@ -25,15 +25,6 @@ CPU = torch.device("cpu")
 Weights = dict[str, torch.Tensor]
 
 
-@pytest.fixture(scope="module")
-def teacher(corpus: Path, cache: Path, settings: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    """The folder of a finished teacher."""
-    folder = tmp_path_factory.mktemp("runs") / "teacher"
-    return train(tiny_plan("teacher", settings), [corpus], folder, cache, CPU).recognisers[
-        "teacher"
-    ]
-
-
 @pytest.fixture
 def run(corpus: Path, cache: Path, tmp_path: Path) -> Any:
     def go(plan: Plan, name: str = "run", resume: bool = False) -> Outcome:

@@ -33,6 +33,8 @@ class DataConfig:
         test_speakers: speakers that move to the split `test`.
         fold: splits by a rule, in place of the manifest's and of the speakers named above.
         max_seconds: longer utterances are skipped.
+        untranscribed: whether a training takes utterances without a text too, for what teaches
+            without one; in batches of their own.
         speeds: factors of which one is drawn for each utterance and epoch of a training.
         noise: noise on the samples of a training; features are then computed on the fly.
         spec_augment: masks on the features of a training.
@@ -44,6 +46,7 @@ class DataConfig:
     test_speakers: tuple[str, ...] = ()
     fold: Fold | None = None
     max_seconds: float = 30.0
+    untranscribed: bool = False
     speeds: tuple[float, ...] = (1.0,)
     noise: Noise | None = None
     spec_augment: SpecAugment | None = None
@@ -80,7 +83,7 @@ class Skipped:
 
 @dataclass
 class Batch:
-    """B utterances, padded with zeros.
+    """B utterances, padded with zeros; of a training all with a transcript, or all without.
 
     Args:
         index: its place in the epoch.
@@ -97,6 +100,11 @@ class Batch:
     frame_lengths: Tensor
     labels: Tensor
     label_lengths: Tensor
+
+    @property
+    def transcribed(self) -> bool:
+        """Whether there are labels."""
+        return self.labels.shape[1] > 0
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -169,7 +177,7 @@ class Dataset:
             return (
                 f"{utterance.seconds:.1f} s of audio; max_seconds is {self._config.max_seconds:g}"
             )
-        if self._training and not text:
+        if self._training and not text and not self._config.untranscribed:
             return "no text"
         if self._training and (character := pieces.uncovered(text)):
             return f"no word-piece covers {character!r}"
@@ -186,9 +194,9 @@ class Dataset:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on.
 
-        In training, utterances of about the same length come together and the batches in
-        random order; otherwise each comes once, the short ones first. A recording that turns
-        out to be broken is added to `skipped`.
+        In training, utterances of about the same length come together, those without a text by
+        themselves, and the batches in random order; otherwise each comes once, the short ones
+        first. A recording that turns out to be broken is added to `skipped`.
         """
         plan = list(enumerate(self._plan(epoch)))[start:]
         if self._caches:
@@ -217,7 +225,13 @@ class Dataset:
             return _grouped(ids, lengths, np.argsort(lengths, kind="stable"), budget)
         rng = np.random.default_rng([self._seed, epoch])
         jittered = lengths * rng.uniform(1 - _JITTER, 1 + _JITTER, len(ids))
-        batches = _grouped(ids, lengths, np.argsort(jittered, kind="stable"), budget)
+        order = np.argsort(jittered, kind="stable")
+        silent = np.array([not self.texts[id] for id in ids])[order]
+        batches = [
+            batch
+            for those in (order[~silent], order[silent])
+            for batch in _grouped(ids, lengths, those, budget)
+        ]
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _length(self, id: str, epoch: int) -> int:

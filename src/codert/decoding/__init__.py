@@ -1,5 +1,6 @@
 """From audio to words."""
 
+from codert.decoding.beam import Hypothesis, beam_search
 from codert.decoding.greedy import ctc_greedy, greedy
 
-__all__ = ["ctc_greedy", "greedy"]
+__all__ = ["Hypothesis", "beam_search", "ctc_greedy", "greedy"]

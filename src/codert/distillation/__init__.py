@@ -14,6 +14,7 @@ from codert.distillation.hidden import Distance, hidden_loss
 from codert.distillation.lattice import collapsed_loss, lattice_loss
 from codert.distillation.logits import decoder_logit_loss, encoder_logit_loss
 from codert.distillation.path_posterior import OfPaths, path_posterior_loss
+from codert.distillation.sequence import sequence_loss
 
 __all__ = [
     "DIVERGENCES",
@@ -35,4 +36,5 @@ __all__ = [
     "hidden_loss",
     "lattice_loss",
     "path_posterior_loss",
+    "sequence_loss",
 ]

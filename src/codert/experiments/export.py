@@ -10,14 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from codert.config import plain
 from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
-from codert.data.wordpieces import WordPieces
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.significance import bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Plan
-from codert.learning.run import placeless, plan_of
+from codert.learning.run import placeless, plan_of, wordpieces_of
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, write_bytes, write_text
 
 CARD = "README.md"
@@ -96,14 +95,13 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     if out.exists() and {path.name for path in out.iterdir()} - {CONFIG, WEIGHTS, WORDPIECES, CARD}:
         raise InputError(f"{out}: holds something else; name a folder that is new or empty")
     heard = _heard(plan, manifests)
-    texts = [normalise(each.text) for each in heard]
-    if WordPieces.train(texts, plan.wordpieces) != transcriber.wordpieces:
+    if wordpieces_of(plan, heard) != transcriber.wordpieces:
         raise InputError(
             f"{run}: was not trained on {', '.join(map(str, manifests))}; "
             "give --data as it was given to its training"
         )
-    texts = [text for text, each in zip(texts, heard, strict=True) if _used(each, plan)]
     heard = [each for each in heard if _used(each, plan)]
+    texts = [normalise(each.text) for each in heard]
     scored = _recorded(run, transcriber.card.updates)
     content = {name: (run / name).read_bytes() for name in (CONFIG, WEIGHTS, WORDPIECES)}
     for name, each in content.items():

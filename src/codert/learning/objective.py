@@ -38,6 +38,9 @@ def objective(
 ) -> Objective:
     """The loss of `plan` on `batch`.
 
+    Speech without a transcript costs what edges that need none say of it, and nothing else;
+    without such an edge the total has no gradient.
+
     Args:
         plan: the graph.
         ensemble: its recognisers.
@@ -52,12 +55,12 @@ def objective(
             encoded[name],
             predicted[name],
             recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
-            recogniser.encoder.subsampling,
+            recogniser,
         )
         for name, recogniser in (ensemble.live | ensemble.silent).items()
     }
     result = Objective(batch.features.new_zeros(()))
-    for name in ensemble.live:
+    for name in ensemble.live if batch.transcribed else ():
         joint = plan.live[name].joint
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         own = outputs[name]
@@ -65,6 +68,8 @@ def objective(
             own = own.with_encoder_only()
         _add_own(result, name, own, batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
+        if edge.needs_labels and not batch.transcribed:
+            continue
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]

@@ -272,6 +272,12 @@ def _check(plan: Plan, where: str) -> None:
                     f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
                     f"{edge.student!r} share their decoder; match something else, or share nothing"
                 )
+    if plan.data.untranscribed and all(edge.needs_labels for edge in plan.edges):
+        raise InputError(
+            f"{where}: data.untranscribed is true, but nothing teaches from speech without a "
+            "transcript; add an edge that matches sequence, encoder_logits (as_trained) or hidden, "
+            "or remove it"
+        )
     if plan.share:
         _check_shared(plan, where)
     _check_kept(plan, where)

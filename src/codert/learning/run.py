@@ -9,7 +9,7 @@ runs/NAME/PLAN/
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -123,8 +123,7 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         by_split.setdefault(utterance.split, []).append(utterance)
     if not by_split["train"]:
         raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
-    texts = (normalise(utterance.text) for utterance in by_split["train"])
-    wordpieces = WordPieces.train(texts, plan.wordpieces)
+    wordpieces = wordpieces_of(plan, by_split["train"])
 
     def dataset(split: str, training: bool) -> Dataset:
         return Dataset(
@@ -147,6 +146,18 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
     return Prepared(ensemble, training, development, wordpieces)
+
+
+def wordpieces_of(plan: Plan, utterances: Iterable[Utterance]) -> WordPieces:
+    """Those of a training split's texts; where it has none, those of a finished teacher.
+
+    Raises:
+        InputError: there is neither, or the plan's size does not suit the texts.
+    """
+    texts = [text for each in utterances if (text := normalise(each.text))]
+    if not texts and plan.data.untranscribed and plan.frozen:
+        return WordPieces.load(next(iter(plan.frozen.values())) / WORDPIECES)
+    return WordPieces.train(texts, plan.wordpieces)
 
 
 def plan_of(folder: Path) -> Plan | None:

@@ -204,7 +204,8 @@ class Trainer:
             )
             if not bool(torch.isfinite(result.total)):
                 raise _not_finite(batch, result)
-            torch.autograd.backward(result.total / len(group))
+            if result.total.requires_grad:  # not without a transcript and before an edge's start
+                torch.autograd.backward(result.total / len(group))
             too_short = result.too_short_for_ctc.difference(position.too_short_for_ctc)
             position.too_short_for_ctc += sorted(too_short)
         norms = {}

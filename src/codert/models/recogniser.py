@@ -65,13 +65,13 @@ class Outputs(NamedTuple):
         encoded: of its encoder.
         predicted: of its decoder.
         lattice: of its joint.
-        subsampling: frames of the features for each of the encoder's.
+        recogniser: who says it; what it would say of other labels can be asked of it.
     """
 
     encoded: Encoded
     predicted: Predicted
     lattice: Lattice
-    subsampling: int = 1
+    recogniser: "Recogniser"
 
     def with_encoder_only(self) -> "Outputs":
         """The same, with gradients to the encoder alone."""

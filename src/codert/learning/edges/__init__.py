@@ -4,6 +4,7 @@ from codert.learning.edges.edge import BaseEdge, Rates
 from codert.learning.edges.hidden import HiddenEdge
 from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
 from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
+from codert.learning.edges.sequence import SequenceEdge
 
 Edge = (
     EncoderLogitEdge
@@ -12,6 +13,7 @@ Edge = (
     | LatticeEdge
     | CollapsedEdge
     | PathPosteriorEdge
+    | SequenceEdge
 )
 
 __all__ = [
@@ -24,4 +26,5 @@ __all__ = [
     "LatticeEdge",
     "PathPosteriorEdge",
     "Rates",
+    "SequenceEdge",
 ]

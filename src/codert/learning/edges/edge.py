@@ -43,6 +43,11 @@ class BaseEdge:
         if self.temperature <= 0 or self.weight < 0:
             raise ValueError("temperature is above 0 and weight at least 0")
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it teaches nothing from speech without a transcript."""
+        return True
+
     def projection(self, teacher: Recogniser, student: Recogniser) -> nn.Module | None:
         """Weights of the edge's own, that its student's outputs pass through; None for none.
 
@@ -84,4 +89,4 @@ class DivergenceEdge(BaseEdge):
 
 def ratio(teacher: Outputs, student: Outputs) -> int:
     """The teacher's frames for each of the student's."""
-    return student.subsampling // teacher.subsampling
+    return student.recogniser.encoder.subsampling // teacher.recogniser.encoder.subsampling

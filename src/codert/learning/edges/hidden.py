@@ -35,6 +35,11 @@ class HiddenEdge(BaseEdge):
         if self.temperature != 1:
             raise ValueError("temperature is of logits, and hidden layers have none; remove it")
 
+    @property
+    def needs_labels(self) -> bool:
+        """Encoders hear, they read nothing."""
+        return False
+
     def projection(self, teacher: Recogniser, student: Recogniser) -> nn.Module | None:
         """From the student's width to its teacher's, where they differ.
 

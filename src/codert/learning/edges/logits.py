@@ -30,6 +30,11 @@ class EncoderLogitEdge(DivergenceEdge):
     gauge: Literal["as_trained", "centred"] = "as_trained"
     shift: int = 0
 
+    @property
+    def needs_labels(self) -> bool:
+        """The gauge does, which is the mean of decoder logits over the labels."""
+        return self.gauge == "centred"
+
     def loss(
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
