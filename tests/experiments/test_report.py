@@ -314,6 +314,17 @@ def test_the_page_of_an_analysis_stands_alone(tmp_path: Path, text: str) -> None
     assert (tmp_path / "analysis.json").read_text(encoding="utf-8") == as_json(systems) + "\n"
 
 
+def test_the_page_of_an_analysis_leaves_out_the_folders_that_all_have_in_common(
+    tmp_path: Path,
+) -> None:
+    runs = ("runs/all/teacher/teacher", "runs/all/alone/student")
+    write_analysis(tmp_path, [analysed(run, "x", runs[0]) for run in runs], "x")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "alone/student" in html
+    assert "teacher/teacher" in html
+    assert "runs/all" not in html
+
+
 def test_the_terminal_hears_of_every_claim_and_of_what_was_skipped() -> None:
     lines = as_text([analysed("first", "x"), analysed("second", "x", "first")]).splitlines()
     assert lines[0] == "first: 1 utterances, 3 labels"

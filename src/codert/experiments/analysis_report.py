@@ -1,6 +1,7 @@
 """What pages show of analyses: claims, tables and pictures; and the page of `codert analyze`."""
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ def write_analysis(folder: Path, systems: Sequence[Analysed], command: str) -> N
         InputError: the folder cannot be written.
     """
     write_text(folder / "analysis.json", as_json(systems) + "\n")
-    named = {system.analysis.run: system for system in systems}
+    names = _names([system.analysis.run for system in systems])
+    named = dict(zip(names, systems, strict=True))
     write_page(
         folder / "report.html",
         "analysis_page.html.jinja",
@@ -200,6 +202,12 @@ def _masses(name: str, analysis: Analysis) -> list[tuple[str, ...]]:
             )
             rows.append((name, gauge, *(f"{a:.3f} → {b:.3f}" for a, b in shares)))
     return rows
+
+
+def _names(runs: Sequence[str]) -> list[str]:
+    """Folders of recognisers, without the folders above that they have in common."""
+    above = os.path.commonpath([Path(run).absolute().parents[1] for run in runs])
+    return [os.path.relpath(run, above) for run in runs]
 
 
 def _agreements(name: str, analysis: Analysis) -> list[tuple[str, ...]]:
