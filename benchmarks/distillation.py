@@ -4,8 +4,8 @@
 
 Teacher and student are additive lattices, or a layer of each; the gradient reaches the student. A
 method's memory and time are those of its forward and backward pass alone, the teacher's
-occupancies or its best path included where it weighs cells by them. Methods that go over all symbols
-of all cells have `full` in their names.
+occupancies or its best path included where it weighs cells by them. Methods that go over all
+symbols of all cells have `full` in their names.
 
 Shapes: B batch, T frames, U labels, V symbols, D width of a layer.
 """
