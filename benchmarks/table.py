@@ -1,4 +1,4 @@
-"""Fills docs/performance.md with the tables, and draws the picture, of docs/performance/*.json.
+"""Fills docs/performance.md and docs/methods.md with the figures of docs/performance/*.json.
 
 python benchmarks/table.py
 """
@@ -11,10 +11,14 @@ from pathlib import Path
 from measure import Row
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, FOLDER = DOCS / "performance.md", DOCS / "performance"
+PAGE, METHODS_PAGE = DOCS / "performance.md", DOCS / "methods.md"
+FOLDER = DOCS / "performance"
 PICTURE = FOLDER / "growth.svg"
 NAMES = ("loss", "distillation", "decoding", "step")
 _PLACE = "<!-- {0} -->\n{1}<!-- end of {0} -->"
+# Of a method, in the last columns of its row in docs/methods.md, behind its name.
+_COLUMNS = ("seconds", "peak_mb", "ratio_time", "ratio_memory")
+_ROW = re.compile(rf"^(\|.*\| `(\w+)` )(?:\|[^|\n]*){{{len(_COLUMNS)}}}\|$", re.MULTILINE)
 
 
 def read(name: str) -> list[Row]:
@@ -40,8 +44,28 @@ def filled(page: str, name: str, content: str) -> str:
     """
     place = re.compile(_PLACE.format(name, "(.*?)"), re.DOTALL)
     if not place.search(page):
-        sys.exit(f"{PAGE} has no place <!-- {name} --> ... <!-- end of {name} -->")
+        sys.exit(f"the page has no place <!-- {name} --> ... <!-- end of {name} -->")
     return place.sub(lambda _: _PLACE.format(name, content), page)
+
+
+def with_costs(page: str, rows: list[Row]) -> str:
+    """docs/methods.md with what each method costs, at the first size that was measured.
+
+    Raises:
+        SystemExit: a method that was measured has no row.
+    """
+    size = {key: rows[0][key] for key in "BTUV"}
+    costs = {row["method"]: row for row in rows if size.items() <= row.items()}
+    if missing := costs.keys() - {name for _, name in _ROW.findall(page)}:
+        sys.exit(f"{METHODS_PAGE} has no row for {', '.join(sorted(missing))}")
+
+    def row(found: re.Match[str]) -> str:
+        if found[2] not in costs:
+            return found[0]
+        return f"{found[1]}| {' | '.join(_text(costs[found[2]][c]) for c in _COLUMNS)} |"
+
+    sizes = ", ".join(f"{key} {value}" for key, value in size.items())
+    return filled(_ROW.sub(row, page), "size", f"Measured at {sizes}.\n")
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -91,6 +115,9 @@ def main() -> None:
         picture = "![Seconds and memory as T, U and V grow](performance/growth.svg)\n"
         page = filled(page, "growth", picture)
     PAGE.write_text(page, encoding="utf-8")
+    if rows := read("distillation"):
+        page = with_costs(METHODS_PAGE.read_text(encoding="utf-8"), rows)
+        METHODS_PAGE.write_text(page, encoding="utf-8")
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from codert.lattice import AdditiveLattice, MLPLattice
+from codert.lattice import Activation, AdditiveLattice, MLPLattice
 from codert.transducer import transducer_loss
 
 from .brute_force import JOINTS, Case, arc_scores, cases, few, gradients, make_case
@@ -153,6 +153,43 @@ def test_only_the_decoder_may_be_frozen(joint: str) -> None:
     weights = torch.linspace(0.5, 2, 2, dtype=torch.float64)
     (found,) = torch.autograd.grad((loss * weights).sum(), [encoder])
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_every_activation_matches_dense(activation: Activation) -> None:
+    case = make_case("mlp", [4, 2], [3, 1], V=6, scale=1)
+    lengths = case.frame_lengths, case.label_lengths
+    encoder, decoder, weight, bias = case.leaves
+    inner = getattr(torch, activation)(encoder[:, :, None] + decoder[:, None])
+    logits = inner @ weight.T + bias
+    lattice = MLPLattice(encoder, decoder, weight, bias, *lengths, activation)
+    real = lattice.real
+    assert_close(lattice.logits(slice(None))[real], logits[real])
+    assert_close(lattice.at(*real.nonzero(as_tuple=True)), logits[real])
+    blank, label = arc_scores(logits, case.labels)
+    expected = (blank[real].sum() + label[real[:, :, 1:]].sum()) / 2
+    # What is made of a lattice keeps its activation.
+    same = lattice.frames(torch.arange(4), lengths[0]).tempered(0.5).tempered(2.0)
+    scores = same.scores(case.labels)
+    found = (scores.blank[real].sum() + scores.label[real[:, :, 1:]].sum()) / 2
+    assert_close(found, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(found, case.leaves),
+        torch.autograd.grad(expected, case.leaves),
+        strict=True,
+    ):
+        assert_close(mine, theirs)
+    log_p = logits.log_softmax(-1)
+    assert_close(lattice.entropy()[real], -(log_p.exp() * log_p).sum(-1)[real])
+    assert_close(lattice.collapsed(case.labels).logsumexp(-1)[real], torch.zeros_like(blank[real]))
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    case = make_case("mlp", [2], [1])
+    encoder, decoder, weight, bias = case.leaves
+    lengths = case.frame_lengths, case.label_lengths
+    with pytest.raises(ValueError, match="'gelu'; write tanh or relu or sigmoid"):
+        MLPLattice(encoder, decoder, weight, bias, *lengths, "gelu")  # type: ignore[arg-type]
 
 
 @joints

@@ -187,6 +187,11 @@ class Dataset:
         """The number of utterances."""
         return len(self.utterances)
 
+    @property
+    def frames(self) -> int:
+        """Of the features of all utterances, at every speed."""
+        return sum(self._frames(id, s) for s in set(self._speeds) for id in self.utterances)
+
     def batches_in(self, epoch: int) -> int:
         """The number of batches of an epoch."""
         return len(self._plan(epoch))
@@ -235,7 +240,9 @@ class Dataset:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _length(self, id: str, epoch: int) -> int:
-        speed = self._speed(id, epoch)
+        return self._frames(id, self._speed(id, epoch))
+
+    def _frames(self, id: str, speed: float) -> int:
         if self._caches:
             return self._caches[speed].frames(id)
         return self._features.frames(self.utterances[id].seconds / speed)

@@ -15,11 +15,12 @@ from codert.lattice.cells import (
     inside,
     refuse_second_derivatives,
 )
-from codert.lattice.mlp import MLPLattice
+from codert.lattice.mlp import Activation, MLPLattice
 from codert.lattice.relative_entropy import relative_entropy
 
 __all__ = [
     "BLANK",
+    "Activation",
     "AdditiveLattice",
     "Lattice",
     "MLPLattice",

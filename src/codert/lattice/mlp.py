@@ -1,9 +1,11 @@
-"""The lattice of an MLP joint, logits[t, u] = W tanh(a[t] + b[u]) + c.
+"""The lattice of an MLP joint, logits[t, u] = W f(a[t] + b[u]) + c, f being tanh or another.
 
 Shapes: B batch, T frames, U labels, V symbols (blank is 0), J width.
 """
 
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Tensor
@@ -12,9 +14,11 @@ from torch.utils.checkpoint import checkpoint
 from codert.lattice import cells
 from codert.lattice.cells import BLANK, Cells, Lattice, Scores, refuse_second_derivatives
 
+Activation = Literal["tanh", "relu", "sigmoid"]
+
 
 class MLPLattice(Lattice):
-    """The lattice of an MLP joint, logits[t, u] = W tanh(a[t] + b[u]) + c.
+    """The lattice of an MLP joint, logits[t, u] = W f(a[t] + b[u]) + c.
 
     The cells are computed in chunks, of which only the needed entries are kept, and computed
     again in the backward pass: memory is bounded by a chunk's logits and their softmax.
@@ -26,9 +30,10 @@ class MLPLattice(Lattice):
         bias: c, (V,).
         frame_lengths: (B,), each at most T. What lies behind may be anything, nan included.
         label_lengths: (B,), each at most U.
+        activation: f, of the inner layer.
 
     Raises:
-        ValueError: shapes or lengths do not fit each other.
+        ValueError: shapes or lengths do not fit each other, or there is no such activation.
     """
 
     def __init__(
@@ -39,12 +44,17 @@ class MLPLattice(Lattice):
         bias: Tensor,
         frame_lengths: Tensor,
         label_lengths: Tensor,
+        activation: Activation = "tanh",
     ) -> None:
         cells.check(encoder, decoder, frame_lengths, label_lengths)
+        if activation not in ACTIVATIONS:
+            known = " or ".join(get_args(Activation))
+            raise ValueError(f"activation is {activation!r}; write {known}")
         self.frame_lengths, self.label_lengths = frame_lengths, label_lengths
         self.encoder = cells.without_padding(encoder, frame_lengths)
         self.decoder = cells.without_padding(decoder, label_lengths + 1)
         self.weight, self.bias = cells.full_precision(weight), cells.full_precision(bias)
+        self.activation: Activation = activation
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -62,7 +72,9 @@ class MLPLattice(Lattice):
         labels = self._checked(labels)
         leaves = self.encoder, self.decoder, self.weight, self.bias
         return Scores(
-            *_Scores.apply(*leaves, labels, self.real.to(labels.device))  # type: ignore[no-untyped-call]
+            *_Scores.apply(  # type: ignore[no-untyped-call]
+                *leaves, labels, self.real.to(labels.device), self.activation
+            )
         )
 
     def rest(self, labels: Tensor) -> Tensor:
@@ -76,6 +88,7 @@ class MLPLattice(Lattice):
                 self.weight,
                 self.bias,
                 others,
+                self.activation,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
@@ -88,27 +101,24 @@ class MLPLattice(Lattice):
         """See `Lattice.entropy`."""
         chunks = []
         for frames in self._chunks():
-            log_p = torch.log_softmax(
-                _frame_logits(frames, self.decoder, self.weight, self.bias), dim=-1
-            )
+            log_p = torch.log_softmax(self._logits_of(frames), dim=-1)
             chunks.append(-(log_p.exp() * cells.finite(log_p)).sum(-1))
         return torch.cat(chunks, 1)
 
     def logits(self, frames: slice) -> Tensor:
         """See `Lattice.logits`."""
-        return _frame_logits(self.encoder[:, frames], self.decoder, self.weight, self.bias)
+        return self._logits_of(self.encoder[:, frames])
 
     def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
         """See `Lattice.at`."""
-        inner = torch.tanh(cells.rows(self.encoder, b, t) + cells.rows(self.decoder, b, u))
-        with cells.exact(inner.device):
-            return torch.nn.functional.linear(inner, self.weight, self.bias)
+        inner = cells.rows(self.encoder, b, t) + cells.rows(self.decoder, b, u)
+        return _logits(ACTIVATIONS[self.activation].of(inner), self.weight, self.bias)
 
     def frames(self, index: Tensor, lengths: Tensor) -> Self:
         """See `Lattice.frames`."""
         others = self.decoder, self.weight, self.bias
         encoder = self.encoder.index_select(1, index)
-        return type(self)(encoder, *others, lengths, self.label_lengths)
+        return type(self)(encoder, *others, lengths, self.label_lengths, self.activation)
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
@@ -128,20 +138,47 @@ class MLPLattice(Lattice):
 
     def _with(self, encoder: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Self:
         lengths = self.frame_lengths, self.label_lengths
-        return type(self)(encoder, decoder, weight, bias, *lengths)
+        return type(self)(encoder, decoder, weight, bias, *lengths, self.activation)
 
     def _chunks(self) -> tuple[Tensor, ...]:
         return torch.split(self.encoder, cells.chunk_of_frames(self), dim=1)
 
+    def _logits_of(self, frames: Tensor) -> Tensor:
+        return _frame_logits(frames, self.decoder, self.weight, self.bias, self.activation)
 
-def _frame_logits(frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return _logits(torch.tanh(frames[:, :, None] + decoder[:, None]), weight, bias)
+
+class _Function(NamedTuple):
+    """An activation, in place, and its derivative, made of what it gave."""
+
+    of: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+
+
+ACTIVATIONS: Mapping[Activation, _Function] = MappingProxyType(
+    {
+        "tanh": _Function(torch.tanh_, lambda y: 1 - y.square_()),
+        "relu": _Function(torch.relu_, lambda y: y.sign_()),
+        "sigmoid": _Function(torch.sigmoid_, lambda y: y.mul_(1 - y)),
+    }
+)
+
+
+def _frame_logits(
+    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, activation: Activation
+) -> Tensor:
+    inner = ACTIVATIONS[activation].of(frames[:, :, None] + decoder[:, None])
+    return _logits(inner, weight, bias)
 
 
 def _frame_rest(
-    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, others: Tensor
+    frames: Tensor,
+    decoder: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    others: Tensor,
+    activation: Activation,
 ) -> Tensor:
-    logits = _frame_logits(frames, decoder, weight, bias)
+    logits = _frame_logits(frames, decoder, weight, bias, activation)
     of_rest = logits.masked_fill(~others[:, None], cells.NEVER)
     return torch.logsumexp(of_rest, -1) - torch.logsumexp(logits, -1)
 
@@ -158,15 +195,18 @@ class _Scores(torch.autograd.Function):
         bias: Tensor,
         labels: Tensor,
         real: Tensor,
+        activation: Activation,
     ) -> tuple[Tensor, Tensor]:
         """The lattice's leaves, labels (B, U) and real cells to (B, T, U+1) and (B, T, U)."""
         blank, label = encoder.new_zeros(2, *real.shape)
         following = torch.nn.functional.pad(labels, (0, 1), value=BLANK)
         for cell in cells.listed(real, max(weight.shape)):
-            log_p = _logits(_inner(cell, encoder, decoder), weight, bias).log_softmax(-1)
+            inner = ACTIVATIONS[activation].of(_sum(cell, encoder, decoder))
+            log_p = _logits(inner, weight, bias).log_softmax(-1)
             blank[cell] = log_p[:, BLANK]
             label[cell] = log_p.gather(1, following[cell.b, cell.u, None])[:, 0]
         ctx.save_for_backward(encoder, decoder, weight, bias, following, real)
+        ctx.activation = activation
         return blank, label[:, :, :-1]
 
     @staticmethod
@@ -179,9 +219,10 @@ class _Scores(torch.autograd.Function):
         to = [torch.zeros_like(x) for x in (encoder, decoder, weight, bias)]
         frames, positions = to[0].flatten(0, 1), to[1].flatten(0, 1)
         _, T, U1 = by_blank.shape
+        activation = ACTIVATIONS[ctx.activation]
         felt = real & _felt(by_blank.abs() + by_label.abs())
         for cell in cells.listed(felt, max(weight.shape)):
-            inner = _inner(cell, encoder, decoder)
+            inner = activation.of(_sum(cell, encoder, decoder))
             by_logit = _logits(inner, weight, bias).softmax(-1)
             by_logit *= by_log_z[cell].unsqueeze(-1)
             by_logit[:, BLANK] += by_blank[cell]
@@ -191,15 +232,15 @@ class _Scores(torch.autograd.Function):
                 to[2].addmm_(by_logit.mT, inner)
                 by_inner = by_logit @ weight
             to[3] += by_logit.sum(0)
-            by_inner *= 1 - inner.square_()
+            by_inner *= activation.slope(inner)
             frames.index_add_(0, cell.b * T + cell.t, by_inner)
             positions.index_add_(0, cell.b * U1 + cell.u, by_inner)
-        return *to, None, None
+        return *to, None, None, None
 
 
-def _inner(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
-    """The inner layer of some cells, (N, J)."""
-    return encoder[cell.b, cell.t].add_(decoder[cell.b, cell.u]).tanh_()
+def _sum(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
+    """What the inner layer of some cells is made of, (N, J)."""
+    return encoder[cell.b, cell.t].add_(decoder[cell.b, cell.u])
 
 
 def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

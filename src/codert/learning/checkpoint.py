@@ -3,7 +3,6 @@
 Random states are not in it: every stream is a function of the seed and the step.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.optim import Optimizer
 
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
-from codert.models.folder import write_tensors
+from codert.models.folder import weights_digest, write_tensors
 
 
 @dataclass
@@ -90,13 +89,7 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
 
 def _digests(ensemble: Ensemble) -> dict[str, str]:
     """Of the frozen weights: their folders may move, they themselves may not change."""
-    digests = {}
-    for name, recogniser in ensemble.frozen.items():
-        digest = hashlib.sha256()
-        for tensor in recogniser.state_dict().values():
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        digests[name] = digest.hexdigest()
-    return digests
+    return {name: weights_digest(recogniser) for name, recogniser in ensemble.frozen.items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from codert.errors import InputError
 from codert.learning.moving_average import MovingAverage
 from codert.learning.plan import SHARED, Part, Plan, check_features, check_frame_rates, check_heads
 from codert.learning.randomness import stream
+from codert.learning.teacher_cache import TeacherCache
 from codert.models.folder import Card, load_recogniser
 from codert.models.front_end import FrontEnd
 from codert.models.recogniser import Decoder, Encoded, Encoder, Predicted, Recogniser
@@ -38,6 +39,7 @@ class Ensemble:
         kept: modules of live recognisers that do not learn.
         spared: the live recognisers whose losses do not reach their front ends.
         averages: the recognisers that follow live ones.
+        caches: what frozen encoders gave before, for those that are `cached`.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Ensemble:
     kept: list[nn.Module] = field(default_factory=list)
     spared: set[str] = field(default_factory=set)
     averages: dict[str, MovingAverage] = field(default_factory=dict)
+    caches: dict[str, TeacherCache] = field(default_factory=dict)
 
     @classmethod
     def build(cls, plan: Plan, features: int, symbols: int) -> "Ensemble":
@@ -152,8 +155,8 @@ class Ensemble:
             with stream(self.seed, name, "encoder", step):
                 encoded[name] = recogniser.encoder(heard, heard_lengths)
         with torch.no_grad():
-            for name, recogniser in self.silent.items():
-                encoded[name] = recogniser.encode(features, lengths)
+            for name, encoder in (self.silent | self.caches).items():
+                encoded[name] = encoder.encode(features, lengths)
         return encoded
 
     def predict(self, step: object, labels: Tensor) -> dict[str, Predicted]:

@@ -92,7 +92,8 @@ def estimate(
     """Make the first updates of a training, keep nothing, and say what the whole would take.
 
     Features are computed for what is heard alone, so a corpus of any size takes a minute. Edges
-    count as if they were on all the time. The first update, which is slower, does not count.
+    count as if they were on all the time, and teachers as if they were not cached. The first
+    update, which is slower, does not count.
 
     Args:
         plan: what would be trained.
@@ -108,6 +109,7 @@ def estimate(
         plan,
         data=replace(plan.data, cache=False),
         edges=tuple(replace(edge, schedule=EdgeSchedule()) for edge in plan.edges),
+        recognisers={n: replace(member, cached=False) for n, member in plan.recognisers.items()},
     )
     ensemble, training, _, wordpieces = prepared(measured, manifests, cache, device)
     trainer = Trainer(

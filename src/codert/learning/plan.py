@@ -31,6 +31,8 @@ class Member:
     Attributes:
         model: the name of its dimensions under `models`; live recognisers only.
         frozen: the folder of a finished recogniser, which teaches and does not learn.
+        cached: whether what a frozen encoder gives is kept on disk, for later epochs and runs; see
+            `TeacherCache`.
         average: of which live recogniser it is the moving average.
         start: by part, the folder of a finished recogniser whose weights it begins with; the
             front end takes the normalisation of features too. In YAML a bare folder is for all.
@@ -42,6 +44,7 @@ class Member:
 
     model: str | None = None
     frozen: str | None = None
+    cached: bool = False
     average: AverageConfig | None = None
     start: dict[Part, str] = field(default_factory=dict)
     keep: tuple[Part, ...] = ()
@@ -54,6 +57,8 @@ class Member:
             raise ValueError("write one of model: NAME, frozen: RUN and average: {of: NAME}")
         if self.model is None and (self.start or self.keep or self.rate != 1):
             raise ValueError("start, keep and rate are of recognisers that learn; remove them")
+        if self.cached and self.frozen is None:
+            raise ValueError("cached is of frozen recognisers, which stay as they are; remove it")
         if self.rate <= 0:
             raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
 
@@ -144,6 +149,11 @@ class Plan:
     def frozen(self) -> dict[str, Path]:
         """The folders of the recognisers that do not."""
         return {n: Path(m.frozen) for n, m in self.recognisers.items() if m.frozen}
+
+    @property
+    def cached(self) -> list[str]:
+        """The frozen recognisers whose encoders' outputs are kept on disk."""
+        return [name for name, member in self.recognisers.items() if member.cached]
 
     @property
     def averages(self) -> dict[str, AverageConfig]:
@@ -278,6 +288,8 @@ def _check(plan: Plan, where: str) -> None:
             "transcript; add an edge that matches sequence, encoder_logits (as_trained) or hidden, "
             "or remove it"
         )
+    for name in plan.cached:
+        _check_cached(plan, name, where)
     if plan.share:
         _check_shared(plan, where)
     _check_kept(plan, where)
@@ -323,6 +335,21 @@ def check_frame_rates(
             f"{edge.student!r} one for {of_student}, and the edge matches {edge.match}; "
             f"give both encoders the same subsampling{mend}"
         )
+
+
+def _check_cached(plan: Plan, name: str, where: str) -> None:
+    for key in ("noise", "spec_augment"):
+        if getattr(plan.data, key) is not None:
+            raise InputError(
+                f"{where}: recognisers.{name}.cached: with data.{key} no two epochs hear the same; "
+                f"remove one of the two (data.speeds may stay)"
+            )
+    for i, edge in enumerate(plan.edges):
+        if edge.teacher == name and edge.match == "hidden" and edge.teacher_layer != -1:
+            raise InputError(
+                f"{where}: edges[{i}].teacher_layer is {edge.teacher_layer}, and of {name!r} the "
+                "last layer alone is cached; write -1, or remove cached"
+            )
 
 
 def _check_shared(plan: Plan, where: str) -> None:

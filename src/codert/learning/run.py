@@ -25,6 +25,7 @@ from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
 from codert.learning.start import check_wordpieces, start
+from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
 from codert.models.folder import WORDPIECES, Card, save_recogniser, write_text
 
@@ -145,6 +146,10 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     for recogniser in ensemble.live.values():
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
+    for name in plan.cached:
+        ensemble.caches[name] = TeacherCache.open(
+            cache, ensemble.frozen[name], training.frames, f"recognisers.{name}.cached"
+        )
     return Prepared(ensemble, training, development, wordpieces)
 
 

@@ -5,6 +5,7 @@ weights.safetensors    the weights
 wordpieces.model       the SentencePiece model, written by whoever has it
 """
 
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -82,6 +83,14 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(f"{folder / WEIGHTS}: cannot be used: {error}") from None
     return recogniser.eval(), card
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A digest of all weights and buffers of a module, wherever they are."""
+    digest = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_tensors(

@@ -100,9 +100,13 @@ class Encoder(nn.Module):
         else:  # a module of somebody's own shows its last layer alone
             last, lengths = self.body(frames, lengths)
             layers = [last]
+        return self.encoded(tuple(layers), lengths)
+
+    def encoded(self, layers: tuple[Tensor, ...], lengths: Tensor) -> Encoded:
+        """What follows from what the layers give, (B, T', D) each, of which the last is read."""
         joint = self.projection(layers[-1])
         logits = self.head(layers[-1]) if self.head else joint
-        return Encoded(joint, logits, lengths, tuple(layers))
+        return Encoded(joint, logits, lengths, layers)
 
     @property
     def layer_widths(self) -> list[int]:
