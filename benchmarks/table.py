@@ -121,7 +121,9 @@ def main() -> None:
 
 
 def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and value < 1000 else f"{value}"
+    if not isinstance(value, float):
+        return f"{value}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 if __name__ == "__main__":
