@@ -164,7 +164,7 @@ def test_every_activation_matches_dense(activation: Activation) -> None:
     logits = inner @ weight.T + bias
     lattice = MLPLattice(encoder, decoder, weight, bias, *lengths, activation)
     real = lattice.real
-    assert_close(lattice.logits(slice(None))[real], logits[real])
+    assert_close(lattice.logits()[real], logits[real])
     assert_close(lattice.at(*real.nonzero(as_tuple=True)), logits[real])
     blank, label = arc_scores(logits, case.labels)
     expected = (blank[real].sum() + label[real[:, :, 1:]].sum()) / 2
@@ -210,21 +210,21 @@ def test_chunks_change_nothing(joint: str, chunk: int, monkeypatch: pytest.Monke
 
 
 @few
-@given(cases(), st.sampled_from([0.5, 3.0]), st.integers(0, 6), st.integers(0, 6))
-def test_logits_of_some_frames_match_dense(
-    case: Case, temperature: float, start: int, stop: int
-) -> None:
+@given(cases(), st.sampled_from([0.5, 3.0]), st.integers(1, 6))
+def test_logits_of_a_split_match_dense(case: Case, temperature: float, frames: int) -> None:
     lattice, real = case.lattice(), case.real_cells()
     assert torch.equal(lattice.real, real)
-    frames = slice(start, stop)
-    mine, expected = lattice.logits(frames), case.logits()[:, frames]
+    parts = lattice.split(frames)
+    assert all(part.shape[1] == frames for part in parts[:-1])
+    assert torch.equal(torch.cat([part.real for part in parts], 1), real)
+    mine, expected = torch.cat([part.logits() for part in parts], 1), case.logits()
     assert mine.shape == expected.shape
-    assert_close(mine[real[:, frames]], expected[real[:, frames]])
+    assert_close(mine[real], expected[real])
     tempered = lattice.tempered(temperature)
     assert tempered.shape == lattice.shape
-    tempered_logits = tempered.logits(frames)[real[:, frames]]
-    assert_close(tempered_logits, expected[real[:, frames]] / temperature)
-    of_tempered = torch.autograd.grad(tempered.logits(slice(None))[real].sum(), case.leaves)
+    of_parts = torch.cat([part.logits() for part in tempered.split(frames)], 1)
+    assert_close(of_parts[real], expected[real] / temperature)
+    of_tempered = torch.autograd.grad(of_parts[real].sum(), case.leaves)
     of_dense = torch.autograd.grad(case.logits()[real].sum() / temperature, case.leaves)
     for one, other in zip(of_tempered, of_dense, strict=True):
         assert_close(one, other)
@@ -236,13 +236,13 @@ def test_no_gradient_reaches_a_detached_lattice(joint: str) -> None:
     lattice = case.lattice()
     detached = lattice.detached()
     assert type(detached) is type(lattice)
-    assert torch.equal(detached.logits(slice(None)), lattice.logits(slice(None)))
+    assert torch.equal(detached.logits(), lattice.logits())
     assert torch.equal(
         transducer_loss(detached, case.labels), transducer_loss(lattice, case.labels)
     )
-    assert not detached.logits(slice(None)).requires_grad
+    assert not detached.logits().requires_grad
     assert not detached.tempered(2.0).scores(case.labels).blank.requires_grad
-    assert lattice.logits(slice(None)).requires_grad
+    assert lattice.logits().requires_grad
 
 
 @joints

@@ -18,7 +18,13 @@ from codert.distillation.divergences import (
     compare,
 )
 from codert.distillation.frames import Frames
-from codert.lattice import AdditiveLattice, Lattice, log_affinity, relative_entropy
+from codert.lattice import (
+    AdditiveLattice,
+    Lattice,
+    log_affinity,
+    relative_entropy,
+    squared_distance,
+)
 from codert.lattice import cells as lattice_cells
 from codert.lattice.cells import chunk_of_frames
 
@@ -42,9 +48,9 @@ def lattice_loss(
         teacher: of (B, T, U+1, V) cells; `detached()` for the gradient to reach the student only.
         student: of the same shape, or fewer frames with a ratio.
         labels: (B, U), as for `transducer_loss`.
-        divergence: a key of `DIVERGENCES`. With two additive joints kl, reverse_kl and alpha take
-            the memory of T x U cells; all else is computed in chunks, and again in the backward
-            pass.
+        divergence: a key of `DIVERGENCES`. With two additive joints kl, reverse_kl, alpha and
+            l2 take the memory of T x U cells; all else is computed in chunks, and again in the
+            backward pass.
         temperature: divides the logits; the loss is multiplied by its square.
         cells: which cells weigh how much; see `cell_weights`. The weights carry no gradient.
             Of `best_path` and `sampled` the logits of the chosen cells are made, and no others.
@@ -152,16 +158,16 @@ def _everywhere(
             return relative_entropy(q, p) * temperature**2
         if divergence == "alpha":
             return by_affinity(log_affinity(p, q, alpha), alpha) * temperature**2
+        if divergence == "l2":
+            return squared_distance(teacher, student)
     step = min(chunk_of_frames(teacher), chunk_of_frames(student))
 
-    def some(start: int) -> Tensor:
-        frames = slice(start, start + step)
-        logits = teacher.logits(frames), student.logits(frames)
-        return compare(*logits, divergence, temperature, alpha)
+    def some(p: Lattice, q: Lattice) -> Tensor:
+        return compare(p.logits(), q.logits(), divergence, temperature, alpha)
 
     chunks = [
-        checkpoint(some, start, use_reentrant=False, preserve_rng_state=False)
-        for start in range(0, max(1, student.shape[1]), step)
+        checkpoint(some, *pair, use_reentrant=False, preserve_rng_state=False)
+        for pair in zip(teacher.split(step), student.split(step), strict=True)
     ]
     return torch.cat(chunks, 1)
 

@@ -17,6 +17,7 @@ from codert.lattice.cells import (
 )
 from codert.lattice.mlp import Activation, MLPLattice
 from codert.lattice.relative_entropy import relative_entropy
+from codert.lattice.squared_distance import squared_distance
 
 __all__ = [
     "BLANK",
@@ -30,4 +31,5 @@ __all__ = [
     "log_affinity",
     "refuse_second_derivatives",
     "relative_entropy",
+    "squared_distance",
 ]

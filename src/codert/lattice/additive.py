@@ -87,9 +87,9 @@ class AdditiveLattice(Lattice):
             entropy[cell] = -(log_p.exp() * cells.finite(log_p)).sum(-1)
         return entropy.clamp_min(0)
 
-    def logits(self, frames: slice) -> Tensor:
+    def logits(self) -> Tensor:
         """See `Lattice.logits`."""
-        return self.encoder_logits[:, frames, None] + self.decoder_logits[:, None]
+        return self.encoder_logits[:, :, None] + self.decoder_logits[:, None]
 
     def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
         """See `Lattice.at`."""
@@ -97,8 +97,12 @@ class AdditiveLattice(Lattice):
 
     def frames(self, index: Tensor, lengths: Tensor) -> Self:
         """See `Lattice.frames`."""
-        encoder_logits = self.encoder_logits.index_select(1, index)
-        return type(self)(encoder_logits, self.decoder_logits, lengths, self.label_lengths)
+        return self._of_frames(self.encoder_logits.index_select(1, index), lengths)
+
+    def split(self, frames: int) -> list[Self]:
+        """See `Lattice.split`."""
+        parts = cells.split(self.encoder_logits, self.frame_lengths, frames)
+        return [self._of_frames(*part) for part in parts]
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
@@ -113,6 +117,9 @@ class AdditiveLattice(Lattice):
     def with_encoder_only(self) -> Self:
         """See `Lattice.with_encoder_only`."""
         return self._with(self.encoder_logits, self.decoder_logits.detach())
+
+    def _of_frames(self, encoder_logits: Tensor, lengths: Tensor) -> Self:
+        return type(self)(encoder_logits, self.decoder_logits, lengths, self.label_lengths)
 
     def _with(self, encoder_logits: Tensor, decoder_logits: Tensor) -> Self:
         return type(self)(encoder_logits, decoder_logits, self.frame_lengths, self.label_lengths)

@@ -87,8 +87,8 @@ class Lattice(ABC):
         """The entropy of each cell in nats, (B, T, U+1), without gradients."""
 
     @abstractmethod
-    def logits(self, frames: slice) -> Tensor:
-        """The logits of all cells of some frames, (B, t, U+1, V): for what does not factor."""
+    def logits(self) -> Tensor:
+        """The logits of all cells, (B, T, U+1, V): of a `split`, for what does not factor."""
 
     @abstractmethod
     def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
@@ -97,6 +97,13 @@ class Lattice(ABC):
     @abstractmethod
     def frames(self, index: Tensor, lengths: Tensor) -> Self:
         """The lattice of some frames, by their indices (N,), of which so many are real, (B,)."""
+
+    @abstractmethod
+    def split(self, frames: int) -> list[Self]:
+        """The lattices of so many frames after each other, the last of fewer; at least one.
+
+        Their gradients come together once for all, where each slice's would be as long as T.
+        """
 
     @abstractmethod
     def tempered(self, temperature: float) -> Self:
@@ -205,6 +212,12 @@ def chunk_of_frames(lattice: Lattice) -> int:
     """Frames whose logits may be made at once."""
     B, _, U1, _ = lattice.shape
     return max(1, CHUNK // max(1, B * U1 * lattice.width))
+
+
+def split(encoder: Tensor, lengths: Tensor, frames: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The encoder's side (B, T, ...) and its lengths (B,), so many frames at a time."""
+    for i, part in enumerate(torch.split(encoder, frames, dim=1)):
+        yield part, (lengths - i * frames).clamp(0, part.shape[1])
 
 
 def finite(x: Tensor) -> Tensor:

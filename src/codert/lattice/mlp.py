@@ -81,18 +81,8 @@ class MLPLattice(Lattice):
         """See `Lattice.rest`."""
         others = self._others(labels)
         chunks = [
-            checkpoint(
-                _frame_rest,
-                frames,
-                self.decoder,
-                self.weight,
-                self.bias,
-                others,
-                self.activation,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for frames in self._chunks()
+            checkpoint(_rest, chunk, others, use_reentrant=False, preserve_rng_state=False)
+            for chunk in self._chunks()
         ]
         return torch.cat(chunks, 1)
 
@@ -100,14 +90,15 @@ class MLPLattice(Lattice):
     def entropy(self) -> Tensor:
         """See `Lattice.entropy`."""
         chunks = []
-        for frames in self._chunks():
-            log_p = torch.log_softmax(self._logits_of(frames), dim=-1)
+        for chunk in self._chunks():
+            log_p = chunk.logits().log_softmax(-1)
             chunks.append(-(log_p.exp() * cells.finite(log_p)).sum(-1))
         return torch.cat(chunks, 1)
 
-    def logits(self, frames: slice) -> Tensor:
+    def logits(self) -> Tensor:
         """See `Lattice.logits`."""
-        return self._logits_of(self.encoder[:, frames])
+        inner = ACTIVATIONS[self.activation].of(self.encoder[:, :, None] + self.decoder[:, None])
+        return _logits(inner, self.weight, self.bias)
 
     def at(self, b: Tensor, t: Tensor, u: Tensor) -> Tensor:
         """See `Lattice.at`."""
@@ -116,9 +107,12 @@ class MLPLattice(Lattice):
 
     def frames(self, index: Tensor, lengths: Tensor) -> Self:
         """See `Lattice.frames`."""
-        others = self.decoder, self.weight, self.bias
-        encoder = self.encoder.index_select(1, index)
-        return type(self)(encoder, *others, lengths, self.label_lengths, self.activation)
+        return self._of_frames(self.encoder.index_select(1, index), lengths)
+
+    def split(self, frames: int) -> list[Self]:
+        """See `Lattice.split`."""
+        parts = cells.split(self.encoder, self.frame_lengths, frames)
+        return [self._of_frames(*part) for part in parts]
 
     def tempered(self, temperature: float) -> Self:
         """See `Lattice.tempered`."""
@@ -136,15 +130,16 @@ class MLPLattice(Lattice):
         fixed = self.decoder.detach(), self.weight.detach(), self.bias.detach()
         return self._with(self.encoder, *fixed)
 
+    def _of_frames(self, encoder: Tensor, lengths: Tensor) -> Self:
+        others = self.decoder, self.weight, self.bias
+        return type(self)(encoder, *others, lengths, self.label_lengths, self.activation)
+
     def _with(self, encoder: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor) -> Self:
         lengths = self.frame_lengths, self.label_lengths
         return type(self)(encoder, decoder, weight, bias, *lengths, self.activation)
 
-    def _chunks(self) -> tuple[Tensor, ...]:
-        return torch.split(self.encoder, cells.chunk_of_frames(self), dim=1)
-
-    def _logits_of(self, frames: Tensor) -> Tensor:
-        return _frame_logits(frames, self.decoder, self.weight, self.bias, self.activation)
+    def _chunks(self) -> list[Self]:
+        return self.split(cells.chunk_of_frames(self))
 
 
 class _Function(NamedTuple):
@@ -163,22 +158,8 @@ ACTIVATIONS: Mapping[Activation, _Function] = MappingProxyType(
 )
 
 
-def _frame_logits(
-    frames: Tensor, decoder: Tensor, weight: Tensor, bias: Tensor, activation: Activation
-) -> Tensor:
-    inner = ACTIVATIONS[activation].of(frames[:, :, None] + decoder[:, None])
-    return _logits(inner, weight, bias)
-
-
-def _frame_rest(
-    frames: Tensor,
-    decoder: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    others: Tensor,
-    activation: Activation,
-) -> Tensor:
-    logits = _frame_logits(frames, decoder, weight, bias, activation)
+def _rest(lattice: MLPLattice, others: Tensor) -> Tensor:
+    logits = lattice.logits()
     of_rest = logits.masked_fill(~others[:, None], cells.NEVER)
     return torch.logsumexp(of_rest, -1) - torch.logsumexp(logits, -1)
 
