@@ -22,7 +22,8 @@ from torch import Tensor
 
 from codert.lattice import AdditiveLattice, Lattice, MLPLattice
 from codert.transducer import transducer_loss
-from codert.transducer.recursion import forward_backward, reference
+from codert.transducer.recursion import forward_backward
+from codert.transducer.recursion_torch import forward_backward as reference
 from measure import Case, Options, Row, available_mb, main, measured, rounded, say
 
 J = 128

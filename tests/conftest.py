@@ -1,10 +1,15 @@
-"""For all tests: one thread and no spinning, set before torch is imported."""
+"""For all tests: one thread and no spinning, set before torch is imported; Triton interpreted."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+import torch
+
+# Before Triton is imported: without a GPU its kernels are interpreted.
+os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 from pathlib import Path
 

@@ -272,11 +272,11 @@ def test_no_cells_cost_nothing(
             assert bool((gradient == 0).all())
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("form", ["numba", "torch"])
 def test_a_label_that_the_teacher_holds_impossible(
-    compiled: bool, monkeypatch: pytest.MonkeyPatch
+    form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recursion, "_COMPILED", compiled)
+    monkeypatch.setitem(recursion._FORMS, "cpu", form)
     teacher, student = pair()
     e, d = (x.detach().clone() for x in teacher.leaves)
     e[1, :, int(student.labels[1, 0])] = -math.inf

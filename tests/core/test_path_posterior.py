@@ -88,16 +88,16 @@ def assert_close_to(loss: Tensor, expected: Tensor, *sides: Case) -> None:
 @divergences
 @pairs
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("form", ["numba", "torch"])
 def test_matches_path_by_path(
     divergence: OfPaths,
     of_teacher: str,
     of_student: str,
     temperature: float,
-    compiled: bool,
+    form: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recursion, "_COMPILED", compiled)
+    monkeypatch.setitem(recursion._FORMS, "cpu", form)
     sides = pair(of_teacher, of_student)
     loss = loss_of(*sides, divergence, temperature)
     assert loss.shape == ()
