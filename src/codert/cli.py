@@ -121,16 +121,17 @@ def _prepare_librispeech(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from codert.evaluation.results import results, table
-    from codert.evaluation.systems import held_out_by, score_system, utterances_of
+    from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
     utterances = utterances_of(options.data, options.split, held_out_by(options.settings))
-    systems = [score_system(run, utterances, options.cache, device) for run in options.run]
-    if options.reference:
-        reference = score_system(options.reference, utterances, options.cache, device)
-    else:
-        reference = systems[0]
+
+    def scored(run: Path) -> System:
+        return score_system(run, utterances, options.cache, device, options.beam)
+
+    systems = [scored(run) for run in options.run]
+    reference = scored(options.reference) if options.reference else systems[0]
     rows = results(systems, reference)
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -178,7 +179,7 @@ def _transcribe(options: argparse.Namespace) -> int:
     for audio in options.audio:
         # One bad file does not keep the others from being read.
         try:
-            text = transcriber.transcribe(audio)
+            text = transcriber.transcribe(audio, options.beam)
         except InputError as error:
             print(f"codert: {error}", file=sys.stderr)
             status = 2
@@ -367,6 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--reference", type=Path, metavar="RUN", help="what WERR and p compare with (first RUN)"
     )
+    _beam_argument(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print the rows as JSON")
     _machine_arguments(evaluate)
 
@@ -408,6 +410,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     transcribe.add_argument("run", type=Path, metavar="RUN", help="a recogniser's folder")
     transcribe.add_argument("audio", type=Path, nargs="+", metavar="FILE")
+    _beam_argument(transcribe)
     transcribe.add_argument("--json", action="store_true", help="print a JSON object a line")
 
     demo = _verb(
@@ -579,6 +582,10 @@ def _settings_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="lay a value over the recipe, as in training.epochs=5; may be repeated",
     )
+
+
+def _beam_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--beam", type=_count, default=1, help="width of the search (1, greedy)")
 
 
 def _machine_arguments(parser: argparse.ArgumentParser) -> None:

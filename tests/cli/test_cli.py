@@ -67,6 +67,12 @@ def test_train_evaluate_transcribe(
     assert 0 < student["encoder_params"] < teacher["encoder_params"]
     assert student["wer_ci"][0] <= student["wer"] <= student["wer_ci"][1]
 
+    words = ["evaluate", runs[1], "--data", str(corpus), "--cache", str(cache), "--json"]
+    assert main([*words, "--beam", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["wer"] == student["wer"]
+    assert main([*words, "--beam", "3"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["words"] == student["words"]
+
     words = ["analyze", *runs, "--data", str(corpus), "--cache", str(cache)]
     assert main([*words, "--out", str(trained / "analysis"), "--json"]) == 0
     analyses = json.loads(capsys.readouterr().out)
@@ -84,7 +90,7 @@ def test_train_evaluate_transcribe(
     assert status == 2
     assert "missing.wav" in err
     assert json.loads(out)["audio"] == str(audio)
-    assert main(["transcribe", runs[1], str(audio)]) == 0
+    assert main(["transcribe", runs[1], str(audio), "--beam", "2"]) == 0
     err = capsys.readouterr().err
     assert "trained to understand" in err
     assert "streaming" not in err

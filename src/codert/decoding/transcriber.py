@@ -10,7 +10,7 @@ from codert.data.audio import Samples, read_audio
 from codert.data.features import Fbank, FeatureConfig
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
-from codert.decoding.greedy import greedy
+from codert.decoding.decode import decode
 from codert.models.folder import CONFIG, WORDPIECES, Card, load_recogniser
 from codert.models.recogniser import Recogniser
 
@@ -42,21 +42,21 @@ class Transcriber:
         features = build(FeatureConfig, card.features, str(folder / CONFIG), "features")
         return cls(recogniser, card, features, WordPieces.load(folder / WORDPIECES))
 
-    def transcribe(self, audio: Path) -> str:
+    def transcribe(self, audio: Path, beam: int = 1) -> str:
         """The words of a recording in any format and at any rate that soundfile reads.
 
         Raises:
             AudioError: it cannot be read, or holds no speech to speak of.
         """
-        return self.words(read_audio(audio, self.features.rate))
+        return self.words(read_audio(audio, self.features.rate), beam)
 
     @torch.no_grad()
-    def words(self, samples: Samples) -> str:
-        """The words in samples (N,) at the rate of its features.
+    def words(self, samples: Samples, beam: int = 1) -> str:
+        """The words in samples (N,) at the rate of its features, by a beam of some width.
 
         Raises:
             AudioError: they are too few.
         """
         features = torch.from_numpy(Fbank(self.features)(samples))
         encoded = self.recogniser.encode(features[None], torch.tensor([len(features)]))
-        return normalise(self.wordpieces.decode(greedy(self.recogniser, encoded)[0]))
+        return normalise(self.wordpieces.decode(decode(self.recogniser, encoded, beam)[0]))

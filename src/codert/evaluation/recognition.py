@@ -7,13 +7,13 @@ import torch
 from codert.data.dataset import Dataset
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
-from codert.decoding import ctc_greedy, greedy
+from codert.decoding import ctc_greedy, decode
 from codert.evaluation.scoring import UtteranceScore, score
 from codert.models.recogniser import Recogniser
 
 
 class Recognition(NamedTuple):
-    """Scores per utterance, by greedy decoding of the transducer and of the CTC logits."""
+    """Scores per utterance, of the transducer and, decoded greedily, of the CTC logits."""
 
     transducer: list[UtteranceScore]
     ctc: list[UtteranceScore]
@@ -21,14 +21,18 @@ class Recognition(NamedTuple):
 
 @torch.no_grad()
 def recognise(
-    recogniser: Recogniser, dataset: Dataset, wordpieces: WordPieces, device: torch.device
+    recogniser: Recogniser,
+    dataset: Dataset,
+    wordpieces: WordPieces,
+    device: torch.device,
+    beam: int = 1,
 ) -> Recognition:
     """Decode every utterance of a data set; the recogniser is in inference mode, on `device`."""
     result = Recognition([], [])
     for batch in dataset.batches(0):
         on_device = batch.to(device)
         encoded = recogniser.encode(on_device.features, on_device.frame_lengths)
-        decoded = (greedy(recogniser, encoded), ctc_greedy(encoded))
+        decoded = (decode(recogniser, encoded, beam), ctc_greedy(encoded))
         for scores, hypotheses in zip(result, decoded, strict=True):
             for name, labels in zip(batch.ids, hypotheses, strict=True):
                 utterance = dataset.utterances[name]

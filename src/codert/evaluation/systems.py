@@ -39,9 +39,13 @@ class System:
 
 
 def score_system(
-    folder: Path, utterances: Sequence[Utterance], cache: Path, device: torch.device
+    folder: Path,
+    utterances: Sequence[Utterance],
+    cache: Path,
+    device: torch.device,
+    beam: int = 1,
 ) -> System:
-    """Decode and score utterances with the recogniser in `folder`.
+    """Decode utterances with the recogniser in `folder`, by a beam of some width, and score.
 
     Raises:
         InputError: the folder is not a recogniser's, or no utterance can be used.
@@ -52,7 +56,7 @@ def score_system(
     config = DataConfig(max_seconds=math.inf)
     dataset = Dataset(utterances, pieces, features, config, cache, training=False)
     recogniser = transcriber.recogniser.to(device)
-    scores = recognise(recogniser, dataset, pieces, device).transducer
+    scores = recognise(recogniser, dataset, pieces, device, beam).transducer
     return System(
         folder,
         transcriber.card,
