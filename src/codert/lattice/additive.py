@@ -155,3 +155,9 @@ class _Scores(torch.autograd.Function):
         to_e.scatter_add_(2, labels[:, None].expand(-1, T, -1), by_label)
         to_d[:, :U].scatter_add_(2, labels[..., None], by_label.sum(1).unsqueeze(-1))
         return to_e, to_d, None
+
+
+def refuse_other_shape(p: AdditiveLattice, q: AdditiveLattice) -> None:
+    """Raise a ValueError where two lattices differ in shape."""
+    if p.shape != q.shape:
+        raise ValueError(f"one lattice is {p.shape} and the other {q.shape}; they must be equal")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codert.lattice.additive import AdditiveLattice
+from codert.lattice.additive import AdditiveLattice, refuse_other_shape
 from codert.lattice.cells import Cells, exact, listed, refuse_second_derivatives
 from codert.lattice.normaliser import Shifted
 
@@ -29,8 +29,7 @@ def relative_entropy(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
     Raises:
         ValueError: lattices of different shapes.
     """
-    if p.shape != q.shape:
-        raise ValueError(f"one lattice is {p.shape} and the other {q.shape}; they must be equal")
+    refuse_other_shape(p, q)
     value: Tensor = _RelativeEntropy.apply(  # type: ignore[no-untyped-call]
         p.encoder_logits, p.decoder_logits, q.encoder_logits, q.decoder_logits
     )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codert.lattice.additive import AdditiveLattice
+from codert.lattice.additive import AdditiveLattice, refuse_other_shape
 from codert.lattice.cells import exact, refuse_second_derivatives
 
 
@@ -26,8 +26,7 @@ def squared_distance(p: AdditiveLattice, q: AdditiveLattice) -> Tensor:
     Raises:
         ValueError: lattices of different shapes.
     """
-    if p.shape != q.shape:
-        raise ValueError(f"one lattice is {p.shape} and the other {q.shape}; they must be equal")
+    refuse_other_shape(p, q)
     e = _centred(p.encoder_logits - q.encoder_logits)
     d = _centred(p.decoder_logits - q.decoder_logits)
     value: Tensor = _SumOfSquares.apply(e, d)  # type: ignore[no-untyped-call]
