@@ -31,10 +31,10 @@ def one(case: Case) -> Row:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     plan = read_plan(RECIPE)
-    F, B = plan.features.mels, case["batch"]
-    recogniser = Recogniser.build(plan.models[case["model"]], F, SYMBOLS).eval()
-    features = torch.randn(B, SECONDS * RATE, F)
-    lengths = torch.full((B,), SECONDS * RATE)
+    F, B, device = plan.features.mels, case["batch"], case["device"]
+    recogniser = Recogniser.build(plan.models[case["model"]], F, SYMBOLS).eval().to(device)
+    features = torch.randn(B, SECONDS * RATE, F).to(device)
+    lengths = torch.full((B,), SECONDS * RATE, device=device)
     with torch.no_grad():
         _make_talk(recogniser, recogniser.encode(features[:8], lengths[:8]))
         encoded = recogniser.encode(features, lengths)
@@ -49,8 +49,8 @@ def one(case: Case) -> Row:
         with torch.no_grad():
             return greedy(recogniser, recogniser.encode(features, lengths))
 
-    search = measured(lambda: greedy(recogniser, encoded), budget=3)
-    found = measured(whole, budget=3)
+    search = measured(lambda: greedy(recogniser, encoded), device, budget=3)
+    found = measured(whole, device, budget=3)
     return {
         "labels_per_second": rounded(sum(map(len, hypotheses)) / (B * SECONDS)),
         "seconds": rounded(found.seconds),
@@ -92,7 +92,7 @@ def _cell_by_cell(recogniser: Recogniser, frames: Tensor, most: int = 10) -> lis
     """The textbook's loop over one utterance, (T, J)."""
     decoder_part, hypothesis = recogniser.decoder, []
     state = decoder_part.predictor.initial_state(1, frames.device)
-    decoder, state = decoder_part.step(torch.tensor([BLANK]), state)
+    decoder, state = decoder_part.step(torch.tensor([BLANK], device=frames.device), state)
     for frame in frames:
         for _ in range(most):
             label = recogniser.joint.logits(frame, decoder[0]).argmax()

@@ -55,13 +55,13 @@ class Pair:
     hidden: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, B: int, T: int, U: int, V: int) -> "Pair":
+    def of(cls, B: int, T: int, U: int, V: int, device: str = "cpu") -> "Pair":
         """Standard normal logits and layers."""
         generator = torch.Generator().manual_seed(0)
-        lengths = torch.full((B,), T), torch.full((B,), U)
+        lengths = [torch.full((B,), n, device=device) for n in (T, U)]
 
         def normal(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator)
+            return torch.randn(*shape, generator=generator).to(device)
 
         def lattice() -> AdditiveLattice:
             return AdditiveLattice(normal(B, T, V), normal(B, U + 1, V), *lengths)
@@ -69,7 +69,7 @@ class Pair:
         pair = cls(
             lattice(),
             lattice(),
-            torch.randint(1, V, (B, U), generator=generator),
+            torch.randint(1, V, (B, U), generator=generator).to(device),
             (normal(B, T, WIDTH), normal(B, T, WIDTH)),
         )
         for leaf in pair.leaves:
@@ -101,7 +101,7 @@ def _lattices(loss: Callable[..., Tensor], pair: Pair, **options: Any) -> Tensor
 
 
 def _half_rate(pair: Pair) -> Tensor:
-    frames = torch.arange(0, pair.student.shape[1], 2)
+    frames = torch.arange(0, pair.student.shape[1], 2, device=pair.labels.device)
     lengths = torch.full_like(pair.student.frame_lengths, len(frames))
     student: Lattice = pair.student.frames(frames, lengths)
     return lattice_loss(pair.teacher, student, pair.labels, ratio=2)
@@ -113,7 +113,7 @@ def _hidden(pair: Pair, **options: Any) -> Tensor:
 
 def _sequence(pair: Pair, size: int) -> Tensor:
     """The beam is left out: what it takes is the teacher's."""
-    utterances = torch.arange(len(pair.labels)).repeat_interleave(size)
+    utterances = torch.arange(len(pair.labels), device=pair.labels.device).repeat_interleave(size)
 
     def repeated(lattice: AdditiveLattice) -> AdditiveLattice:
         parts = lattice.encoder_logits, lattice.decoder_logits
@@ -155,9 +155,10 @@ def one(case: Case) -> Row:
     def step(pair: Pair) -> None:
         torch.autograd.grad(method(pair), pair.leaves, allow_unused=True)
 
-    step(Pair.of(1, 4, 2, case["V"]))  # compiles, and starts threads
-    pair = Pair.of(case["B"], case["T"], case["U"], case["V"])
-    found = measured(lambda: step(pair))
+    device, V = case["device"], case["V"]
+    step(Pair.of(1, 4, 2, V, device))  # compiles, and starts threads
+    pair = Pair.of(case["B"], case["T"], case["U"], V, device)
+    found = measured(lambda: step(pair), device)
     return {"seconds": rounded(found.seconds), "peak_mb": rounded(found.peak_mb)}
 
 

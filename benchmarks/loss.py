@@ -36,7 +36,7 @@ MLP = [*SIZES[:5], LARGE[2]]
 
 # What a peer takes for a T x U x V tensor of float32, in such tensors.
 _TENSORS = {"dense": 3.5, "warprnnt_numba": 4, "torchaudio": 3, "fast_rnnt": 3.5}
-# Where others take milliseconds these take ten seconds: the most cells, and symbols.
+# Where others take milliseconds these take ten seconds on a CPU: the most cells, and symbols.
 _SLOW = {"warprnnt_numba": (38_000, 500)}
 _MANY = 1e8
 _CHUNK = 1 << 20
@@ -56,19 +56,21 @@ class Inputs:
     label_lengths: Tensor
 
     @classmethod
-    def of(cls, joint: str, B: int, T: int, U: int, V: int) -> "Inputs":
+    def of(cls, joint: str, B: int, T: int, U: int, V: int, device: str = "cpu") -> "Inputs":
         """Standard normal ones."""
         generator = torch.Generator().manual_seed(0)
 
         def normal(*shape: int, scale: float = 1.0) -> Tensor:
-            return torch.randn(*shape, generator=generator).mul_(scale).requires_grad_()
+            values = torch.randn(*shape, generator=generator).mul_(scale)
+            return values.to(device).requires_grad_()
 
         width = V if joint == "additive" else J
         leaves = [normal(B, T, width), normal(B, U + 1, width)]
         if joint == "mlp":
             leaves += [normal(V, J, scale=J**-0.5), normal(V)]
-        labels = torch.randint(1, V, (B, U), generator=generator)
-        return cls(tuple(leaves), labels, torch.full((B,), T), torch.full((B,), U))
+        labels = torch.randint(1, V, (B, U), generator=generator).to(device)
+        lengths = (torch.full((B,), n, device=device) for n in (T, U))
+        return cls(tuple(leaves), labels, *lengths)
 
     def logits(self) -> Tensor:
         """All B x T x (U+1) x V."""
@@ -171,15 +173,15 @@ _SHORT_SYSTEMS = ["codert", "dense"]
 def one(case: Case) -> Row:
     """Seconds, memory and the summed loss of a system; codert's are checked."""
     system = SYSTEMS[case["system"]]
-    shape = case["B"], case["T"], case["U"], case["V"]
-    step(system, Inputs.of(case["joint"], 1, 4, 2, case["V"]))  # compiles, and starts threads
-    inputs = Inputs.of(case["joint"], *shape)
+    joint, device, V = case["joint"], case["device"], case["V"]
+    step(system, Inputs.of(joint, 1, 4, 2, V, device))  # compiles, and starts threads
+    inputs = Inputs.of(joint, case["B"], case["T"], case["U"], V, device)
     results: list[tuple[Tensor, tuple[Tensor, ...]]] = []
 
     def work() -> None:
         results[:] = [step(system, inputs)]
 
-    found = measured(work)
+    found = measured(work, device)
     losses, gradients = results[0]
     if system is codert:
         check(inputs, losses, gradients)
@@ -247,7 +249,7 @@ def collect(options: Options, measure: Callable[[Case], Row]) -> list[Row]:
     for joint, shapes in _shapes(options).items():
         for shape in shapes:
             compared = _SHORT_SYSTEMS if shape in GROWTH else systems
-            rows += _compared(joint, shape, compared, measure)
+            rows += _compared(joint, shape, compared, options.device, measure)
     return rows
 
 
@@ -265,12 +267,16 @@ def _installed(system: str) -> bool:
 
 
 def _compared(
-    joint: str, shape: tuple[int, ...], systems: Sequence[str], measure: Callable[[Case], Row]
+    joint: str,
+    shape: tuple[int, ...],
+    systems: Sequence[str],
+    device: str,
+    measure: Callable[[Case], Row],
 ) -> list[Row]:
     size = dict(zip("BTUV", shape, strict=True))
     rows: list[Row] = []
     for system in systems:
-        if reason := _left_out(system, joint, shape):
+        if reason := _left_out(system, joint, shape, device):
             print(f"{joint} {shape} {system}: left out, {reason}", file=sys.stderr)
             continue
         row = measure({"joint": joint, **size, "system": system})
@@ -288,17 +294,17 @@ def _compared(
     return rows
 
 
-def _left_out(system: str, joint: str, shape: tuple[int, ...]) -> str | None:
+def _left_out(system: str, joint: str, shape: tuple[int, ...], device: str) -> str | None:
     """Why a system is not run, if it is not."""
     B, T, U, V = shape
     values = B * T * (U + 1) * V
     if system in _FACTORED and joint != "additive":
         return "it is for the additive joint"
     most_cells, most_symbols = _SLOW.get(system, (values, V))
-    if min(most_cells - B * T * (U + 1), most_symbols - V) < 0:
+    if device == "cpu" and min(most_cells - B * T * (U + 1), most_symbols - V) < 0:
         return "it would take minutes"
     needed = 4e-6 * values * (_TENSORS.get(system, 0) + (2 * J / V if joint == "mlp" else 0))
-    if needed > 0.9 * available_mb() and system != "codert":
+    if needed > 0.9 * available_mb(device) and system != "codert":
         return f"it needs {needed:.0f} MB"
     return None
 

@@ -35,7 +35,7 @@ _TURNS = 3
 
 def one(case: Case) -> Row:
     """Seconds per batch of each plan and of the loader; the plans take turns."""
-    device = machine("cpu", int(os.environ["OMP_NUM_THREADS"]))
+    device = machine(case["device"], int(os.environ["OMP_NUM_THREADS"]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         utterances = _corpus(folder, case["utterances"])
@@ -106,6 +106,7 @@ def _trainer(
     ensemble = Ensemble.build(plan, plan.features.mels, len(pieces))
     for recogniser in ensemble.live.values():
         recogniser.front_end.normalise_by(*dataset.mean_and_deviation())
+    ensemble.to(device)
     run = folder / f"{plan.strategy}{turn}"
     run.mkdir()
     return Trainer(plan, ensemble, dataset, None, pieces, run, lambda name, updates: None, device)

@@ -22,6 +22,12 @@ from codert.data.manifest import Utterance, write_manifest
 from .tiny import RATE, TINY, spoken
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What needs a GPU is skipped where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The manifest."""

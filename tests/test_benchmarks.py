@@ -81,10 +81,11 @@ def test_a_table_takes_its_place() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("script", ["loss", "distillation"])
-def test_from_the_command_line(script: str) -> None:
+def test_from_the_command_line(script: str, device: str) -> None:
     command = [sys.executable, str(BENCHMARKS_FOLDER / f"{script}.py"), "--threads", "1"]
-    command += ["--short", "--shapes", "4x60x20x64", "--json", "-"]
+    command += ["--short", "--device", device, "--shapes", "4x60x20x64", "--json", "-"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = json.loads(printed)
     assert rows

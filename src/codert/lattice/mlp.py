@@ -221,7 +221,7 @@ class _Scores(torch.autograd.Function):
 
 def _sum(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
     """What the inner layer of some cells is made of, (N, J)."""
-    return encoder[cell.b, cell.t].add_(decoder[cell.b, cell.u])
+    return cells.rows(encoder, cell.b, cell.t).add_(cells.rows(decoder, cell.b, cell.u))
 
 
 def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
