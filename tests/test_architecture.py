@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "codert"
 
 # Each room may import those that stand to its right.
 ROOMS = [
+    ["__main__"],
     ["cli"],
     ["experiments"],
     ["learning"],

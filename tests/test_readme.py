@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from codert.cli import main
@@ -16,18 +16,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_its_python_trains_a_student() -> None:
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code
-    B, T, U, V = 2, 7, 3, 5
-    names = {
-        "e_student": torch.randn(B, T, V, requires_grad=True),
-        "e_teacher": torch.randn(B, T, V, requires_grad=True),
-        "d": torch.randn(B, U + 1, V, requires_grad=True),
-        "labels": torch.randint(1, V, (B, U)),
-        "frames": torch.tensor([7, 5]),
-        "label_lengths": torch.tensor([3, 2]),
-    }
+    names: dict[str, Any] = {}
     exec(code[1], names)
-    assert names["e_student"].grad is not None
-    assert names["e_teacher"].grad is None
+    assert names["e_student"].grad.any()
+    assert names["d"].grad.any()
 
 
 def test_its_recipe_is_the_one_in_recipes() -> None:

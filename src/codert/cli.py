@@ -9,11 +9,17 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codert.errors import InputError
 
+if TYPE_CHECKING:
+    from codert.data.manifest import Utterance
+
 _DEMO_HOURS = 6.0
+_FEW = 50  # utterances, of which intervals say little
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -61,9 +67,9 @@ def _train(options: argparse.Namespace) -> int:
         rate = f", development WER {outcome.best[name]:.1f}%" if outcome.best else ""
         print(f"{name}: {path}{rate}")
     if outcome.too_short_for_ctc:
-        print(f"{outcome.too_short_for_ctc} utterances were too short for CTC")
+        print(f"too short for CTC: {_many(outcome.too_short_for_ctc, 'utterance')}")
     if outcome.skipped:
-        print(f"{len(outcome.skipped)} utterances were skipped; the first ten:")
+        print(f"skipped: {_many(len(outcome.skipped), 'utterance')}, of which the first:")
         for skipped in outcome.skipped[:10]:
             print(f"  {skipped.id}: {skipped.reason}")
         print(f"  all of them: {folder / 'skipped.jsonl'}")
@@ -121,44 +127,80 @@ def _prepare_librispeech(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from codert.evaluation.results import results, table
-    from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
+    from codert.evaluation.systems import System, score_system
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
-    utterances = utterances_of(options.data, options.split, held_out_by(options.settings))
+    utterances, runs = _utterances(options), _runs(options)
 
     def scored(run: Path) -> System:
+        _warn_of_heard(run, utterances)
         return score_system(run, utterances, options.cache, device, options.beam)
 
-    systems = [scored(run) for run in options.run]
+    systems = [scored(run) for run in runs]
     reference = scored(options.reference) if options.reference else systems[0]
     rows = results(systems, reference)
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
-    print(table(rows, reference.card.strategy or reference.folder.name))
+    card = reference.card
+    print(table(rows, f"{card.strategy} {card.role}" if card.strategy else reference.folder.name))
     print(f"WERR and p: compared with {reference.folder}")
+    if len(utterances) < _FEW:
+        print(f"intervals and p of {_many(len(utterances), 'utterance')} mean little")
     skipped = systems[0].skipped
     if skipped:
         print(
-            f"{len(skipped)} utterances could not be scored; {skipped[0].id}: {skipped[0].reason}"
+            f"{_many(len(skipped), 'utterance')} could not be scored; "
+            f"{skipped[0].id}: {skipped[0].reason}"
         )
     return 0
 
 
+def _runs(options: argparse.Namespace) -> list[Path]:
+    from codert.models.folder import recognisers_in
+
+    return [recogniser for run in options.run for recogniser in recognisers_in(run)]
+
+
+def _utterances(options: argparse.Namespace) -> "list[Utterance]":
+    from codert.config import assignments
+    from codert.evaluation.systems import held_out_by, utterances_of
+
+    held_out = held_out_by(options.settings, assignments(options.set))
+    return utterances_of(options.data, options.split, held_out)
+
+
+def _warn_of_heard(run: Path, utterances: "Sequence[Utterance]") -> None:
+    """An error rate on what a recogniser was trained on says nothing of other speech."""
+    from codert.learning.run import heard_by
+
+    heard = heard_by(run)
+    if count := sum(each.id in heard for each in utterances):
+        print(
+            f"codert: {run} was trained on, or chosen by, {count} of these {len(utterances)} "
+            "utterances; hold out what its training held out: the same --settings, or --set "
+            "data.test_speakers=[...]",
+            file=sys.stderr,
+        )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _analyze(options: argparse.Namespace) -> int:
     from codert.analysis.analysis import analyse
-    from codert.evaluation.systems import held_out_by, utterances_of
     from codert.experiments.analysis_report import as_json, as_text, write_analysis
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
-    utterances = utterances_of(options.data, options.split, held_out_by(options.settings))
+    utterances, runs = _utterances(options), _runs(options)
+    for run in runs:
+        _warn_of_heard(run, utterances)
     # In pictures: two utterances, from a third and from two thirds of the way.
     traced = [utterances[len(utterances) * i // 3].id for i in (1, 2)]
-    systems = analyse(
-        options.run, utterances, options.cache, device, voice=options.voice, traced=traced
-    )
+    systems = analyse(runs, utterances, options.cache, device, voice=options.voice, traced=traced)
     if options.out is not None:
         write_analysis(options.out, systems, shlex.join(["codert", *sys.argv[1:]]))
     print(as_json(systems) if options.json else as_text(systems))
@@ -274,11 +316,22 @@ def _export(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="codert", description="Make a big streaming speech recogniser small."
+        prog="codert",
+        description="Make a big streaming speech recogniser small.",
+        epilog="example: codert demo",
+        allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"codert {version('codert')}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    prepare = verbs.add_parser("prepare", help="make or fetch a corpus and its manifest")
+    summary = "make or fetch a corpus and its manifest"
+    prepare = verbs.add_parser(
+        "prepare",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="example: codert prepare commands --out data/commands",
+        allow_abbrev=False,
+    )
     corpora = prepare.add_subparsers(required=True, metavar="CORPUS")
     commands = _verb(
         corpora,
@@ -359,12 +412,14 @@ def _parser() -> argparse.ArgumentParser:
         "score recognisers on a split and compare them",
         "codert evaluate runs/demo/*/student --data data/commands/manifest.tsv --split test",
     )
-    evaluate.add_argument("run", type=Path, nargs="+", metavar="RUN", help="a recogniser's folder")
-    _data_argument(evaluate)
-    evaluate.add_argument("--split", default="test", help="of the manifest (test)")
     evaluate.add_argument(
-        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
+        "run",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a recogniser's folder, or a run's: all its recognisers",
     )
+    _speech_arguments(evaluate)
     evaluate.add_argument(
         "--reference", type=Path, metavar="RUN", help="what WERR and p compare with (first RUN)"
     )
@@ -385,13 +440,10 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="a recogniser's folder; the first one is what the others are held against",
+        help="a recogniser's folder, or a run's; the first recogniser is what the others are held "
+        "against",
     )
-    _data_argument(analyze)
-    analyze.add_argument("--split", default="test", help="of the manifest (test)")
-    analyze.add_argument(
-        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
-    )
+    _speech_arguments(analyze)
     analyze.add_argument(
         "--out", type=Path, metavar="FOLDER", help="for analysis.json and report.html"
     )
@@ -549,6 +601,7 @@ def _verb(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example: {example}",
+        allow_abbrev=False,
     )
     parser.set_defaults(command=command)
     return parser
@@ -568,6 +621,21 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="MANIFEST",
         help="TSV or JSON lines: id, audio, text, speaker, split, seconds; several are joined",
+    )
+
+
+def _speech_arguments(parser: argparse.ArgumentParser) -> None:
+    _data_argument(parser)
+    parser.add_argument("--split", default="test", help="of the manifest (test)")
+    parser.add_argument(
+        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="the same in words, as in data.test_speakers=[anna,ben]; may be repeated",
     )
 
 

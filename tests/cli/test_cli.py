@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codert.cli import main
+from codert.data.wordpieces import WordPieceConfig, WordPieces
 
 from ..tiny import RECIPES
 
@@ -17,6 +18,8 @@ from ..tiny import RECIPES
     "words",
     [
         ["train", str(RECIPES / "tandem-shared.yaml")],
+        [],
+        ["prepare"],
         ["prepare", "commands"],
         ["prepare", "amazon-queen"],
         ["prepare", "librispeech"],
@@ -94,6 +97,60 @@ def test_train_evaluate_transcribe(
     err = capsys.readouterr().err
     assert "trained to understand" in err
     assert "streaming" not in err
+
+
+def test_a_run_is_all_its_recognisers_and_what_they_heard_is_told(
+    trained: Path, corpus: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(trained), "--data", str(corpus), "--cache", str(cache)]
+    assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [row["role"] for row in json.loads(out)] == ["student", "teacher"]
+    assert "was trained on" not in err
+    assert main([*words, "--set", "data.test_speakers=[s1]"]) == 0
+    out, err = capsys.readouterr()
+    assert "student was trained on, or chosen by, " in err
+    assert "utterances mean little" in out
+    assert main([*words, "--set", "data.speaker=[s1]"]) == 2
+    assert "data.speaker" in capsys.readouterr().err
+    assert main(["evaluate", str(corpus.parent), "--data", str(corpus)]) == 2
+    assert "nor a run's" in capsys.readouterr().err
+
+
+def test_word_pieces_of_another_model_are_refused(
+    trained: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    WordPieces.train(["AB CD EF GH"] * 9, WordPieceConfig(size=12)).save(
+        trained / "student" / "wordpieces.model"
+    )
+    audio = next(corpus.parent.glob("test-*.wav"))
+    assert main(["transcribe", str(trained / "student"), str(audio)]) == 2
+    assert "has 12 word-pieces and the recogniser 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["tpu", "mps", "cuda:99"])
+def test_a_device_that_is_not_there(
+    device: str, corpus: Path, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(RECIPES / "alone.yaml"), "--settings", str(settings)]
+    words += ["--data", str(corpus), "--out", str(tmp_path), "--device", device]
+    assert main(words) == 2
+    assert f"--device {device}: " in capsys.readouterr().err
+
+
+def test_settings_of_edges_are_checked_where_there_is_no_edge(
+    corpus: Path, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(RECIPES / "alone.yaml"), "--settings", str(settings)]
+    words += ["--data", str(corpus), "--out", str(tmp_path), "--set", "edge.match=colapsed"]
+    assert main(words) == 2
+    assert "colapsed" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("codert ")
 
 
 def test_what_does_not_stream_is_marked(

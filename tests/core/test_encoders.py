@@ -251,6 +251,48 @@ def test_a_module_of_the_users_own() -> None:
     assert_close(encoded.joint, expected)
 
 
+def test_a_module_that_rounds_down_has_its_last_frame_twice() -> None:
+    config = user_encoder(f"{__name__}:Pooling", {"rate": 3})
+    recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
+    batch, lengths = batched([utterance(11), utterance(7, 1)])
+    encoded = recogniser.encode(batch, lengths)
+    assert encoded.lengths.tolist() == [4, 3]
+    assert encoded.joint.shape[1] == 4
+    assert_close(encoded.joint[0, 3], encoded.joint[0, 2])
+    assert_close(encoded.joint[1, 2], encoded.joint[1, 1])
+    assert_close(
+        encoded.joint[1, 1], recogniser.encode(utterance(7, 1)[None], lengths[1:]).joint[0, 1]
+    )
+
+
+@pytest.mark.parametrize("rate", [1, 7])
+def test_a_module_of_another_subsampling_is_refused(rate: int) -> None:
+    config = user_encoder(f"{__name__}:Pooling", {"rate": rate})
+    recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
+    with pytest.raises(InputError, match=r"Pooling made .* of 21, .* subsampling: 3"):
+        recogniser.encode(utterance(21)[None], torch.tensor([21]))
+
+
+class Narrow(Pooling):
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames, lengths = super().forward(features, lengths)
+        return frames[..., 1:], lengths
+
+
+class Fractional(Pooling):
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        frames, lengths = super().forward(features, lengths)
+        return frames, lengths.double()
+
+
+@pytest.mark.parametrize("name", ["Narrow", "Fractional"])
+def test_a_module_of_another_shape_is_refused(name: str) -> None:
+    config = user_encoder(f"{__name__}:{name}", {"rate": 3})
+    recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
+    with pytest.raises(InputError, match=rf"{name} made .* it must make"):
+        recogniser.encode(utterance(21)[None], torch.tensor([21]))
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -220,7 +220,16 @@ def test_clips_and_licence_are_as_in_the_package(tmp_path: Path) -> None:
     folder = tmp_path / "queen"
     assert (folder / "doc" / "copyright").read_text() == "Give it away."
     assert {path.name for path in folder.iterdir()} == {
-        *("corpus.json", "manifest.tsv", "left-out.tsv", "doc", "train", "dev", "test")
+        *(
+            "corpus.json",
+            "manifest.tsv",
+            "left-out.tsv",
+            "understands.txt",
+            "doc",
+            "train",
+            "dev",
+            "test",
+        )
     }
 
 

@@ -222,7 +222,9 @@ def test_audio_found_broken_on_the_fly_is_left_out(
 
 
 def test_nothing_left(make_utterance: MakeUtterance, make_dataset: MakeDataset) -> None:
-    with pytest.raises(InputError, match="none of 1 utterances can be used; the first: no text"):
+    with pytest.raises(
+        InputError, match="none of 1 utterances of split train can be used; the first: no text"
+    ):
         make_dataset([make_utterance(text="")])
     with pytest.raises(InputError, match="none of 0 utterances"):
         make_dataset([])

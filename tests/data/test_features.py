@@ -56,6 +56,11 @@ def test_audio_shorter_than_a_window() -> None:
         Fbank(FeatureConfig())(tone(500, 0.02))
 
 
+def test_audio_too_loud_for_float32() -> None:
+    with pytest.raises(AudioError, match=r"samples up to 3e\+24, far outside of -1 to 1"):
+        Fbank(FeatureConfig())(tone(500, 0.1) * np.float32(1e25))
+
+
 def test_configurations_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="above 0"):
         FeatureConfig(mels=0)

@@ -140,7 +140,8 @@ def test_from_the_server_to_the_manifest(tmp_path: Path, server: Server) -> None
     assert is_right(utterances, tmp_path)
     content = utterances[0].audio.read_bytes()
     assert content == layout(PART)["LibriSpeech/dev-clean-2/84/121/84-121-0000.flac"]
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", f"{PART}.tsv", "LibriSpeech"}
+    names = {".lock", f"{PART}.tsv", "LibriSpeech", "understands.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_the_command(tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ def test_a_text_with_a_tab_is_not_written(tmp_path: Path, make_utterance: MakeUt
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"m\.tsv, line 1: '' is not a column"),
+        ("", r"m\.tsv, line 1: empty; write a header"),
         ("id\taudio\twords\n", r"m\.tsv, line 1: 'words' is not a column; write a header with"),
         ("id\taudio\n", r"m\.tsv, line 1: no column 'text'; add it"),
         (HEADER, r"m\.tsv: lists no utterances"),
@@ -80,6 +80,7 @@ def test_a_text_with_a_tab_is_not_written(tmp_path: Path, make_utterance: MakeUt
         (f"{HEADER}\na\ttrain\tme\tnan\tu0.wav\tHI", r"line 2: seconds is 'nan'"),
         (f"{HEADER}\na\ttrain\tme\t-1\tu0.wav\tHI", r"line 2: seconds is '-1'"),
         (f"{HEADER}\n\ttrain\tme\t1\tu0.wav\tHI", r"line 2: the id is empty"),
+        (f"{HEADER}\na\ttrain\tme\t1\t\tHI", r"line 2: the audio is empty"),
         (
             f"{HEADER}\na\t\t\t1\tu0.wav\tHI\n\na\t\t\t1\tu0.wav\tHO",
             r"line 4: id 'a' is also on line 2",
@@ -110,11 +111,20 @@ def test_each_error_of_json_lines(manifest: Path, content: str, message: str) ->
         read_manifest(path)
 
 
+@pytest.mark.parametrize("name", ["m.tsv", "m.jsonl"])
+def test_a_byte_order_mark_is_no_matter(manifest: Path, name: str) -> None:
+    path = manifest.with_name(name)
+    row = '{"id": "a", "audio": "u0.wav", "text": "HI"}\n'
+    text = row if name.endswith("jsonl") else "id\taudio\ttext\na\tu0.wav\tHI\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert [each.id for each in read_manifest(path)] == ["a"]
+
+
 def test_a_missing_or_binary_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tsv: no such file"):
         read_manifest(tmp_path / "none.tsv")
     (tmp_path / "b.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"b\.tsv: not readable as UTF-8"):
+    with pytest.raises(InputError, match=r"b\.tsv, line 1: not UTF-8; save"):
         read_manifest(tmp_path / "b.tsv")
 
 

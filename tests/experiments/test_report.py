@@ -87,6 +87,7 @@ def result(name: str = "tandem", werr: float | None = 12.345) -> Result:
         "wer": 23.456,
         "wer_ci": [22.0, 25.0],
         "cer": 9.0,
+        "skipped": 0,
         "words": 5400,
         "werr": werr,
         "werr_ci": None if werr is None else [-1.5, 20.25],

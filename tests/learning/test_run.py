@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from codert.config import merged, nested
 from codert.data.dataset import Batch
+from codert.data.description import describe
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.plan import Plan, read_plan
-from codert.learning.run import Outcome, is_finished, train
+from codert.learning.run import HEARD, Outcome, heard_by, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
 from ..tiny import RATE, RECIPES, spoken, tiny_plan
@@ -215,6 +216,68 @@ def test_a_stopped_run_resumes_bit_equal(
     curves = [path.with_name(CURVES).read_text().splitlines() for path in last]
     strip = [[{**json.loads(x), "core_seconds": 0} for x in lines] for lines in curves]
     assert strip[0] == strip[1]
+
+
+def test_a_run_is_not_resumed_with_other_data(
+    run: Any, settings: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan("alone", settings)
+    run(plan)
+    folder = run(plan, resume=True).recognisers["student"].parent
+    other = corpus.with_name("fewer.tsv")
+    write_manifest(other, read_manifest(corpus)[1:])
+    before = (folder / HEARD).read_text()
+    with pytest.raises(InputError, match="begun with other utterances or word-pieces"):
+        run(plan, manifest=other, resume=True)
+    assert (folder / HEARD).read_text() == before
+
+
+def test_what_was_heard_is_known(run: Any, settings: Path, corpus: Path, tmp_path: Path) -> None:
+    student = run(tiny_plan("alone", settings)).recognisers["student"]
+    everything = read_manifest(corpus)
+    heard = heard_by(student)
+    assert {each.split for each in everything if each.id in heard} == {"train", "dev"}
+    assert all(each.id in heard for each in everything if each.split == "train")
+    assert not heard_by(tmp_path / "elsewhere" / "student")
+
+
+@pytest.mark.parametrize("recipe", ["static", "kept-decoder"])
+def test_a_teacher_that_is_not_there_is_named(recipe: str, run: Any, settings: Path) -> None:
+    with pytest.raises(InputError, match=r"teacher\.frozen: .*; train it first, .* --set recogn"):
+        run(tiny_plan(recipe, settings))
+
+
+def test_a_student_takes_the_word_pieces_of_its_teacher(
+    run: Any, settings: Path, teacher: Path, corpus: Path
+) -> None:
+    other = corpus.with_name("others.tsv")
+    write_manifest(other, [u for u in read_manifest(corpus) if u.split != "train" or "A" in u.text])
+    plan = merged(nested(("recognisers", "teacher", "frozen"), str(teacher)), {"data": {}})
+    with pytest.raises(InputError, match=r"other word-pieces .* wordpieces\.model=") as caught:
+        run(tiny_plan("static", settings, **plan), "refused", manifest=other)
+    model = str(caught.value).split("wordpieces.model=")[1].split(")")[0]
+    over = merged(plan, nested(("wordpieces", "model"), model))
+    student = run(tiny_plan("static", settings, **over), manifest=other).recognisers["student"]
+    assert Transcriber.load(student).wordpieces == Transcriber.load(teacher).wordpieces
+
+
+def test_what_a_model_understands_is_said_beside_its_data(
+    run: Any, settings: Path, corpus: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "corpus" / "m.tsv"
+    manifest.parent.mkdir()
+    write_manifest(manifest, read_manifest(corpus))
+
+    def said(name: str, **over: object) -> str:
+        plan = tiny_plan("alone", settings, training={"epochs": 1}, **over)
+        return Transcriber.load(
+            run(plan, name, manifest=manifest).recognisers["student"]
+        ).card.understands
+
+    assert said("nothing") == "speech like that of its training data"
+    describe(manifest.parent, "tones")
+    assert said("beside") == "tones"
+    assert said("settings", understands="letters") == "letters"
 
 
 def test_accumulating_batches_makes_fewer_updates(run: Any, settings: Path) -> None:

@@ -22,7 +22,7 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
         AudioError: the file is missing, not audio, empty, or holds values that are not finite.
     """
     if not path.is_file():
-        raise AudioError(f"{path}: no such file")
+        raise AudioError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
     try:
         channels, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:

@@ -162,8 +162,9 @@ class Dataset:
                 self.utterances[utterance.id] = utterance
                 self.texts[utterance.id] = text
         if not self.utterances:
+            split = f" of split {everything[0].split}" if everything else ""
             why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
-            raise InputError(f"none of {len(everything)} utterances can be used{why}")
+            raise InputError(f"none of {len(everything)} utterances{split} can be used{why}")
         # Arrays, not lists: of all of LibriSpeech these would take half a gigabyte.
         self._labels = {
             id: np.array(pieces.encode(text), np.int32) for id, text in self.texts.items()
@@ -173,9 +174,13 @@ class Dataset:
         for cache in self._caches.values():
             if utterance.id in cache.unreadable:
                 return cache.unreadable[utterance.id]
-        if utterance.seconds > self._config.max_seconds:
+        # Not what a manifest says, where the audio has been read.
+        cached = self._caches.get(1.0)
+        seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000 if cached else 0.0
+        if max(seconds, utterance.seconds) > self._config.max_seconds:
             return (
-                f"{utterance.seconds:.1f} s of audio; max_seconds is {self._config.max_seconds:g}"
+                f"{max(seconds, utterance.seconds):.1f} s of audio; "
+                f"max_seconds is {self._config.max_seconds:g}"
             )
         if self._training and not text and not self._config.untranscribed:
             return "no text"
@@ -186,6 +191,14 @@ class Dataset:
     def __len__(self) -> int:
         """The number of utterances."""
         return len(self.utterances)
+
+    @property
+    def digest(self) -> str:
+        """Of the ids and labels of all utterances: what a run that is resumed must find again."""
+        digest = hashlib.blake2b(digest_size=16)
+        for id, labels in self._labels.items():
+            digest.update(f"{id}\0{len(labels)}\0".encode() + labels.tobytes())
+        return digest.hexdigest()
 
     @property
     def frames(self) -> int:

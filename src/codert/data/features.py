@@ -70,7 +70,7 @@ class Fbank:
         """The log-mel energies (T, mels) of `samples` (N,).
 
         Raises:
-            AudioError: the audio is shorter than one window.
+            AudioError: the audio is shorter than one window, or too loud for float32.
         """
         milliseconds = 1000 * len(samples) / self.config.rate
         if milliseconds < self.config.window_ms:
@@ -80,7 +80,11 @@ class Fbank:
         fbank = kaldi.OnlineFbank(self._options)
         fbank.accept_waveform(self.config.rate, samples.tolist())  # twice as fast as the array
         fbank.input_finished()
-        return np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
+        features = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
+        if not np.isfinite(features).all():
+            loudest = np.abs(samples).max()
+            raise AudioError(f"samples up to {loudest:.3g}, far outside of -1 to 1; scale them")
+        return features
 
 
 def mean_and_deviation(features: Iterable[Features]) -> tuple[Vector, Vector]:

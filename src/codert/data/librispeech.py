@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import soundfile
 from tqdm import tqdm
 
+from codert.data.description import describe
 from codert.data.download import download
 from codert.data.files import locked, replacing, unwritable
 from codert.data.manifest import Utterance, write_manifest
@@ -73,6 +74,7 @@ def prepare(folder: Path, parts: Sequence[str], url: str | None = None) -> list[
                 download(f"{server}/{part.resource}/{archive.name}", archive, part.md5)
                 _unpack(archive, name)
                 write_manifest(manifest, _utterances(folder, name))
+                describe(folder, "English as it is read aloud, in LibriSpeech")
             archive.unlink(missing_ok=True)
     return manifests
 

@@ -39,11 +39,14 @@ def read_manifest(path: Path) -> list[Utterance]:
         InputError: names the file, the line and the mend.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8").removeprefix("\ufeff").split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as UTF-8 text: {error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     rows = _json_rows if path.suffix == ".jsonl" else _tsv_rows
     folder = path.absolute().parent
     first: dict[str, int] = {}
@@ -64,7 +67,11 @@ def read_manifest(path: Path) -> list[Utterance]:
 
 
 def _tsv_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    header = lines[0].removeprefix("\ufeff").split("\t")
+    if not lines[0].strip():
+        raise InputError(
+            f"{path}, line 1: empty; write a header with tabs between {', '.join(COLUMNS)}"
+        )
+    header = lines[0].split("\t")
     for column in header:
         if column not in COLUMNS:
             raise InputError(
@@ -107,8 +114,9 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
     for column in COLUMNS:
         if column != "seconds" and not isinstance(row.get(column, ""), str):
             raise InputError(f"{where}: {column} is {row[column]!r}; write text in quotes")
-    if not row["id"]:
-        raise InputError(f"{where}: the id is empty; give the utterance a name")
+    for column in ("id", "audio"):
+        if not row[column]:
+            raise InputError(f"{where}: the {column} is empty; write one")
     audio = folder / row["audio"]
     seconds = row.get("seconds", "")
     return Utterance(
@@ -175,7 +183,7 @@ def joined(utterances: Iterable[Utterance]) -> list[Utterance]:
         if other is not each:
             raise InputError(
                 f"id {each.id!r} is both {other.audio} and {each.audio}; give each utterance an "
-                "id of its own, or leave out a manifest that is part of another"
+                "id of its own, or leave out a manifest that is part of another or named twice"
             )
     return list(first.values())
 

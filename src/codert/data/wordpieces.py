@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,17 @@ UNKNOWN = 1
 class WordPieceConfig:
     """How many word-pieces, the blank and the unknown included, and how they are found.
 
-    With `byte_fallback` characters outside of the training texts are spelled in bytes.
+    Attributes:
+        size: their number.
+        kind: how sentencepiece finds them.
+        byte_fallback: spell characters outside of the training texts in bytes.
+        model: the wordpieces.model of a recogniser whose pieces are taken in place of that.
     """
 
     size: int = 64
     kind: Literal["unigram", "bpe"] = "unigram"
     byte_fallback: bool = False
+    model: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a size that leaves no word-piece."""
@@ -72,7 +78,7 @@ class WordPieces:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            raise _unsuitable(config.size, str(error)) from None
+            raise _unsuitable(config.size, str(error), texts) from None
         return cls(model.getvalue())
 
     @classmethod
@@ -138,10 +144,17 @@ class WordPieces:
         return hash(self.model)
 
 
-def _unsuitable(size: int, message: str) -> InputError:
-    where = f"size {size} for word-pieces"
+def _unsuitable(size: int, message: str, texts: Sequence[str]) -> InputError:
+    where = f"wordpieces.size {size}"
     if match := re.search(r"required_chars\. \d+ vs (\d+)", message):
-        return InputError(f"{where} is too small for the characters; write {match[1]} or more")
+        counts = Counter(character for text in texts for character in text)
+        rarest = min(counts, key=lambda character: (counts[character], character))
+        text = next(text for text in texts if rarest in text)
+        return InputError(
+            f"{where} is too small for the characters; write {match[1]} or more, set "
+            f"wordpieces.byte_fallback, or mend the texts: the rarest character is {rarest!r}, as "
+            f"in {text[:60]!r}"
+        )
     if match := re.search(r"value <= (\d+)", message):
         return InputError(f"{where} is too large for so little text; write {match[1]} or fewer")
     return InputError(f"{where}: sentencepiece cannot find word-pieces: {message}")

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from codert.config import build
-from codert.data.audio import Samples, read_audio
+from codert.data.audio import AudioError, Samples, read_audio
 from codert.data.features import Fbank, FeatureConfig
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.decoding.decode import decode
+from codert.errors import InputError
 from codert.models.folder import CONFIG, WORDPIECES, Card, load_recogniser
 from codert.models.recogniser import Recogniser
 
@@ -40,7 +41,13 @@ class Transcriber:
         """
         recogniser, card = load_recogniser(folder)
         features = build(FeatureConfig, card.features, str(folder / CONFIG), "features")
-        return cls(recogniser, card, features, WordPieces.load(folder / WORDPIECES))
+        pieces = WordPieces.load(folder / WORDPIECES)
+        if len(pieces) != card.symbols:
+            raise InputError(
+                f"{folder / WORDPIECES}: has {len(pieces)} word-pieces and the recogniser "
+                f"{card.symbols}; bring back the file that it was trained with"
+            )
+        return cls(recogniser, card, features, pieces)
 
     def transcribe(self, audio: Path, beam: int = 1) -> str:
         """The words of a recording in any format and at any rate that soundfile reads.
@@ -48,7 +55,11 @@ class Transcriber:
         Raises:
             AudioError: it cannot be read, or holds no speech to speak of.
         """
-        return self.words(read_audio(audio, self.features.rate), beam)
+        samples = read_audio(audio, self.features.rate)
+        try:
+            return self.words(samples, beam)
+        except AudioError as error:
+            raise AudioError(f"{audio}: {error}") from None
 
     @torch.no_grad()
     def words(self, samples: Samples, beam: int = 1) -> str:

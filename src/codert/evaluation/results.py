@@ -29,6 +29,7 @@ class Result(TypedDict):
         wer_ci: its 95 % interval.
         cer: character error rate.
         words: of the test references.
+        skipped: utterances that could not be scored.
         werr: relative reduction against the student trained alone.
         werr_ci: its 95 % interval.
         p: of the two being equally good.
@@ -44,6 +45,7 @@ class Result(TypedDict):
     wer_ci: Sequence[float]
     cer: float
     words: int
+    skipped: int
     werr: float | None
     werr_ci: Sequence[float] | None
     p: float | None
@@ -70,7 +72,8 @@ def _result(system: System, reference: System | None) -> Result:
     errors = [each.errors for each in system.scores]
     words = [each.words for each in system.scores]
     interval = bootstrap_interval(errors, words)
-    gain = compare([each.errors for each in reference.scores], errors) if reference else None
+    before = [each.errors for each in reference.scores] if reference else []
+    gain = compare(before, errors) if any(before) else None  # of no errors none can be avoided
     return Result(
         name=system.folder.name,
         strategy=system.card.strategy,
@@ -82,6 +85,7 @@ def _result(system: System, reference: System | None) -> Result:
         wer_ci=[interval.low, interval.high],
         cer=cer(system.scores),
         words=sum(words),
+        skipped=len(system.skipped),
         werr=gain.werr if gain else None,
         werr_ci=[gain.low, gain.high] if gain else None,
         p=gain.p if gain else None,

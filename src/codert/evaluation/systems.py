@@ -1,13 +1,14 @@
 """Trained recognisers side by side on the same utterances."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from codert.config import build, read_yaml
+from codert.config import build, merged, read_yaml
 from codert.data.dataset import DataConfig, Dataset, Skipped
 from codert.data.manifest import Utterance, read_manifest
 from codert.decoding.transcriber import Transcriber
@@ -67,14 +68,18 @@ def score_system(
     )
 
 
-def held_out_by(settings: Path | None) -> DataConfig:
+def held_out_by(settings: Path | None, over: Mapping[str, Any] | None = None) -> DataConfig:
     """The `data` section of a YAML file; without a file, what the manifests mark is held out.
+
+    Args:
+        settings: the file.
+        over: keys laid over it, as `{"data": {"test_speakers": [...]}}`.
 
     Raises:
         InputError: the file or the section is wrong.
     """
-    named = read_yaml(settings).get("data", {}) if settings else {}
-    return build(DataConfig, named, str(settings), "data")
+    keys = merged(read_yaml(settings) if settings else {}, over or {})
+    return build(DataConfig, keys.get("data", {}), str(settings or "--set"), "data")
 
 
 def utterances_of(manifests: Sequence[Path], split: str, held_out: DataConfig) -> list[Utterance]:

@@ -62,7 +62,7 @@ class Demo:
             InputError: bad data, or a training that failed.
         """
         # Looked at before anything is trained: an empty test split would waste it all.
-        held_out = held_out_by(self._settings_file())
+        held_out = held_out_by(self._settings_file(), assignments(self.over))
         test = utterances_of([self.manifest], "test", held_out)
         outcome = run_jobs(self.trainings(), _AT_ONCE)
         if outcome.failed:
@@ -74,7 +74,6 @@ class Demo:
         splits = dict.fromkeys(["train", "dev", "test", *(u.split for u in everything)])
         corpus = {split: [u for u in everything if u.split == split] for split in splits}
         report = report_of(
-            self._plan("alone"),
             rows,
             systems,
             corpus,

@@ -10,7 +10,6 @@ from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.experiments.report import Example, Lesson, Portion, Report, read_curves
 from codert.learning.machine import machine
-from codert.learning.plan import Plan
 from codert.learning.run import plan_of
 
 _SHOWN = 6  # transcripts
@@ -21,7 +20,6 @@ _TEACHER = "teacher"
 
 
 def report_of(
-    plan: Plan,
     rows: Sequence[Result],
     systems: Mapping[str, System],
     corpus: Mapping[str, Sequence[Utterance]],
@@ -33,7 +31,6 @@ def report_of(
     """The report of a finished comparison.
 
     Args:
-        plan: of the student alone.
         rows: of the table.
         systems: scored, by plan.
         corpus: utterances by split; systems were scored on `test`.
@@ -47,7 +44,7 @@ def report_of(
     plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
     return Report(
         title="What a small recogniser gained by learning together with a big one",
-        understands=f"Trained to understand {plan.understands}.",
+        understands=f"Trained to understand {systems[_DETAILED].card.understands}.",
         corpus=f"{len(test)} test utterances of {len({u.speaker for u in test})} speakers that no "
         "system has heard in training.",
         command=command,

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from codert.config import plain
+from codert.config import as_assignments, plain
 from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
@@ -118,6 +118,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         files=files,
         speech=_speech(heard, texts),
         plan=plan,
+        held_out=_held_out(plan),
         record=scored[0][0] if scored else None,
         recipe=_recipe(plan),
     )
@@ -141,6 +142,13 @@ def _recipe(plan: Plan) -> str:
     return yaml.safe_dump(
         plain(placeless(plan)), sort_keys=False, allow_unicode=True, default_flow_style=None
     )
+
+
+def _held_out(plan: Plan) -> list[str]:
+    """As --set says it: the fold, or the speakers that are named."""
+    by = ["fold"] if plan.data.fold else ["dev_speakers", "test_speakers"]
+    named = {key: value for key in by if (value := getattr(plan.data, key))}
+    return as_assignments(plain({"data": named})) if named else []
 
 
 def _heard(plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:

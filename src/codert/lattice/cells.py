@@ -260,5 +260,7 @@ def check(encoder: Tensor, decoder: Tensor, frame_lengths: Tensor, label_lengths
     for name, lengths, most in (("frame", frame_lengths, T), ("label", label_lengths, U)):
         if lengths.shape != (B,):
             raise ValueError(f"{name}_lengths are {tuple(lengths.shape)}; write one per utterance")
+        if lengths.is_floating_point() or lengths.dtype == torch.bool:
+            raise ValueError(f"{name}_lengths are {lengths.dtype}; write whole numbers")
         if lengths.is_cpu and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
             raise ValueError(f"{name}_lengths {lengths.tolist()} do not lie within 0 to {most}")

@@ -28,6 +28,7 @@ class Position:
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
         teachers: a digest of the weights of each frozen recogniser.
+        corpus: a digest of what is trained on.
     """
 
     epoch: int = 0
@@ -37,6 +38,7 @@ class Position:
     best: dict[str, float] = field(default_factory=dict)
     too_short_for_ctc: list[str] = field(default_factory=list)
     teachers: dict[str, str] = field(default_factory=dict)
+    corpus: str = ""
 
 
 def save_checkpoint(
@@ -55,11 +57,14 @@ def save_checkpoint(
     write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
 
 
-def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer]) -> Position:
+def load_checkpoint(
+    path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer], corpus: str
+) -> Position:
     """Restore what `save_checkpoint` wrote.
 
     Raises:
-        InputError: it is missing, broken, of another plan, or was taught by another teacher.
+        InputError: it is missing, broken, of another plan or corpus, or was taught by another
+            teacher.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,6 +76,11 @@ def load_checkpoint(path: Path, ensemble: Ensemble, optimisers: dict[str, Optimi
         raise InputError(f"{path}: nothing to resume; run without --resume") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be resumed from: {error}; train anew") from None
+    if position.corpus != corpus:
+        raise InputError(
+            f"{path}: the run was begun with other utterances or word-pieces; resume it with the "
+            "same --data, or train anew in another folder"
+        )
     for name, digest in _digests(ensemble).items():
         if digest != position.teachers.get(name):
             raise InputError(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from codert.errors import InputError
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
@@ -14,13 +16,25 @@ def machine(device: str | None, threads: int) -> torch.device:
 
     Large tensors come and go at every step. Left to itself, glibc hands their memory back
     and has the kernel clear it anew, which takes a fifth of a training step on a CPU.
+
+    Raises:
+        InputError: there is no such device.
     """
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    gpu = torch.cuda.is_available()
+    try:
+        chosen = torch.device(device or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        raise InputError(f"--device {device}: write cpu or cuda") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {device}: write cpu or cuda")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {device}: PyTorch finds no such GPU; write cpu")
+    return chosen
 
 
 def name_of(device: torch.device) -> str:

@@ -119,7 +119,8 @@ class Plan:
             front end (feature normalisation and convolutions).
         edges: who teaches whom.
         models: dimensions by name, for `recognisers`.
-        understands: what the result will understand, for people.
+        understands: what the result will understand, for people; where it is empty, what is
+            said beside the manifests.
     """
 
     recognisers: dict[str, Member]
@@ -131,7 +132,7 @@ class Plan:
     features: FeatureConfig = FeatureConfig()  # noqa: RUF009
     wordpieces: WordPieceConfig = WordPieceConfig()  # noqa: RUF009
     training: TrainingConfig = TrainingConfig()
-    understands: str = "speech like that of its training data"
+    understands: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a recogniser that no folder and no group can be named by."""
@@ -215,7 +216,10 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     defaults = keys.pop("edge", None) or {}
     if not isinstance(defaults, dict):
         raise InputError(f"{where}: edge is {defaults!r}; write keys and values")
-    if isinstance(keys.get("edges"), list):
+    if not keys.get("edges") and "match" in defaults:  # wrong, whether an edge reads it or not
+        whole: Any = Edge
+        build(whole, {"from": "teacher", "to": "student"} | defaults, where, "edge")
+    elif isinstance(keys.get("edges"), list):
         keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
     if isinstance(keys.get("recognisers"), dict):
         keys["recognisers"] = _every_part(keys["recognisers"])

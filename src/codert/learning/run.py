@@ -2,6 +2,7 @@
 
 runs/NAME/PLAN/
     plan.json                 the whole plan as it was run
+    heard.txt                 ids of the utterances that it trains on or is chosen by
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
@@ -18,6 +19,7 @@ import torch
 
 from codert.config import build, plain
 from codert.data.dataset import Dataset, Skipped
+from codert.data.description import description
 from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
@@ -27,9 +29,9 @@ from codert.learning.plan import Plan
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
-from codert.models.folder import WORDPIECES, Card, save_recogniser, write_text
+from codert.models.folder import CONFIG, WORDPIECES, Card, save_recogniser, write_text
 
-PLAN, SKIPPED = "plan.json", "skipped.jsonl"
+PLAN, HEARD, SKIPPED = "plan.json", "heard.txt", "skipped.jsonl"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def train(
             features=plain(plan.features),
             role=plan.recognisers[name].role,
             strategy=plan.strategy,
-            understands=plan.understands,
+            understands=plan.understands or description(manifests),
             ctc_weight=plan.training.ctc_weight,
             updates=updates,
         )
@@ -104,6 +106,8 @@ def train(
     else:  # a checkpoint has what became of it
         start(plan, ensemble, wordpieces)
         ensemble.follow(updates=0)
+    parts = [part for part in (training, development) if part]
+    write_text(folder / HEARD, "".join(f"{id}\n" for part in parts for id in part.utterances))
     trainer.run()
     skipped = training.skipped + (development.skipped if development else [])
     write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
@@ -118,6 +122,7 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     Raises:
         InputError: bad data, or a frozen teacher that does not fit it.
     """
+    _check_finished(plan)
     utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
     by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for utterance in utterances:
@@ -153,12 +158,24 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     return Prepared(ensemble, training, development, wordpieces)
 
 
+def _check_finished(plan: Plan) -> None:
+    """Raises InputError where a teacher that should be finished is not there."""
+    for name, folder in plan.frozen.items():
+        if not (folder / CONFIG).is_file():
+            raise InputError(
+                f"recognisers.{name}.frozen: {folder}: no recogniser is there; train it first, as "
+                f"with recipes/teacher.yaml, or name another: --set recognisers.{name}.frozen=RUN"
+            )
+
+
 def wordpieces_of(plan: Plan, utterances: Iterable[Utterance]) -> WordPieces:
-    """Those of a training split's texts; where it has none, those of a finished teacher.
+    """Those that the plan names; else those of a training split's texts, or of a finished teacher.
 
     Raises:
-        InputError: there is neither, or the plan's size does not suit the texts.
+        InputError: there are none, or the plan's size does not suit the texts.
     """
+    if plan.wordpieces.model is not None:
+        return WordPieces.load(Path(plan.wordpieces.model))
     texts = [text for each in utterances if (text := normalise(each.text))]
     if not texts and plan.data.untranscribed and plan.frozen:
         return WordPieces.load(next(iter(plan.frozen.values())) / WORDPIECES)
@@ -179,6 +196,12 @@ def plan_of(folder: Path) -> Plan | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid JSON: {error}; remove the folder") from None
     return build(Plan, content, str(path))
+
+
+def heard_by(recogniser: Path) -> frozenset[str]:
+    """The ids that a recogniser in its run's folder was trained on, or its weights chosen by."""
+    path = recogniser.resolve().parent / HEARD
+    return frozenset(path.read_text(encoding="utf-8").split("\n") if path.is_file() else ())
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:

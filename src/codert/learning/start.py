@@ -39,8 +39,9 @@ def check_wordpieces(folder: Path, wordpieces: WordPieces, where: str) -> None:
     """Raises InputError where a recogniser writes other word-pieces than the run."""
     if WordPieces.load(folder / WORDPIECES) != wordpieces:
         raise InputError(
-            f"{where}: it has other word-pieces than this run; "
-            "train both on the same training split with the same wordpieces settings"
+            f"{where}: it has other word-pieces than this run; take its own "
+            f"(--set wordpieces.model={folder / WORDPIECES}), or train both on the same training "
+            "split with the same wordpieces settings"
         )
 
 

@@ -62,7 +62,7 @@ class Trainer:
         self.plan, self.ensemble = plan, ensemble
         self.training, self.development, self.wordpieces = training, development, wordpieces
         self.folder, self.save_best, self.device = folder, save_best, device
-        self.position = Position()
+        self.position = Position(corpus=training.digest)
         config = plan.training
         learning = {
             owner: [p for p in modules.parameters() if p.requires_grad]
@@ -83,7 +83,9 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint; raises InputError where there is none."""
-        self.position = load_checkpoint(self.folder / CHECKPOINT, self.ensemble, self.optimisers)
+        self.position = load_checkpoint(
+            self.folder / CHECKPOINT, self.ensemble, self.optimisers, self.position.corpus
+        )
         # Lines written after the checkpoint will be written again.
         curves = self.folder / CURVES
         if curves.exists():

@@ -75,9 +75,9 @@ class ModuleEncoderConfig:
     """Any torch module: (B, T, F), lengths (B,) to (B, T', D), lengths (B,).
 
     Attributes:
-        module: `package.module:Class`; called with `features` and the options. The object
+        module: `package.module:Class`; called with `features=F` and the options. The object
             must have an attribute `width`, its D.
-        subsampling: input frames per output frame, for the check of frame rates.
+        subsampling: input frames per output frame: T' is T / subsampling, give or take one.
         options: keyword arguments of the class.
         context: what it hears, as its owner knows.
     """

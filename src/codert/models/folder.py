@@ -85,6 +85,23 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     return recogniser.eval(), card
 
 
+def recognisers_in(folder: Path) -> list[Path]:
+    """A recogniser's folder itself; or, of a run's folder, those of its recognisers.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if (folder / CONFIG).is_file():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    if not found:
+        raise InputError(
+            f"{folder}: neither a recogniser's folder (no {CONFIG}) nor a run's; name one, such as "
+            "runs/demo/alone/student or runs/demo/alone"
+        )
+    return found
+
+
 def weights_digest(module: nn.Module) -> str:
     """A digest of all weights and buffers of a module, wherever they are."""
     digest = hashlib.sha256()

@@ -1,5 +1,6 @@
 """The corpus of spoken commands: sentences, voices, rooms and noise, all from a seed."""
 
+import math
 import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -17,6 +18,7 @@ from codert.data.commands.espeak import Engine
 from codert.data.commands.grammar import draw_sentence
 from codert.data.commands.voices import draw_voice
 from codert.data.corpus_folder import making
+from codert.data.description import describe
 from codert.data.manifest import Utterance, write_manifest
 from codert.data.text import normalise
 from codert.data.workers import cores, in_order, processes
@@ -66,8 +68,8 @@ def prepare(
         InputError: the folder holds something else, cannot be written to, or espeak-ng is
             not installed.
     """
-    if hours <= 0 or test_words <= 0 or dev_words <= 0:
-        raise InputError("hours, test_words and dev_words must be above 0")
+    if not 0 < hours < math.inf or test_words <= 0 or dev_words <= 0:
+        raise InputError("hours, test_words and dev_words must be above 0, and finite")
     config = CommandsConfig(hours, seed, test_words, dev_words)
     with making(folder, asdict(config)) as building:
         if building:
@@ -97,6 +99,7 @@ def _build(folder: Path, config: CommandsConfig, jobs: int) -> None:
     for surplus in set(folder.rglob("*.wav")) - kept:
         surplus.unlink()
     write_manifest(folder / "manifest.tsv", utterances)
+    describe(folder, "English commands to a voice assistant, as spoken by espeak-ng")
 
 
 def _spoken(folder: Path, seed: int, split: str, pool: Executor | None) -> Iterator[Utterance]:

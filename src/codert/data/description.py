@@ -1,0 +1,25 @@
+"""What a corpus teaches to understand, in words for people: a line beside its manifest."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from codert.data.files import replacing
+
+_FILE = "understands.txt"
+
+
+def describe(folder: Path, text: str) -> None:
+    """Say what the manifests in a folder teach to understand.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    with replacing(folder / _FILE) as file:
+        file.write(f"{text}\n".encode())
+
+
+def description(manifests: Iterable[Path]) -> str:
+    """What is said beside some manifests; where nothing is, that it is as they are."""
+    files = dict.fromkeys(manifest.absolute().parent / _FILE for manifest in manifests)
+    said = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
+    return "; ".join(text for text in said if text) or "speech like that of its training data"
