@@ -223,7 +223,7 @@ def test_a_split_that_is_not_there_is_named(
 
 def test_the_package_runs_as_a_command() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "codert.cli", "--help"],
+        [sys.executable, "-m", "codert", "--help"],
         capture_output=True,
         text=True,
         check=True,

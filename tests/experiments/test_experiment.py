@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from codert.cli import _parser, main
+from codert.cli import main, parser
 from codert.config import assignments
 from codert.experiments.records import RESULTS, UTTERANCES
 from codert.learning.plan import read_plan
@@ -119,7 +119,7 @@ def test_the_command_of_a_line_trains_that_cell_and_names_no_place_of_this_machi
     assert str(corpus.parent) not in soft
     assert str(whole) not in soft
     monkeypatch.chdir(RECIPES.parent)
-    options = _parser().parse_args(shlex.split(os.path.expandvars(soft))[1:])
+    options = parser().parse_args(shlex.split(os.path.expandvars(soft))[1:])
     assert options.data == [corpus]
     plan = read_plan(options.recipe, options.settings, assignments(options.set))
     assert is_finished(whole / "tones/seed0/soft", plan)
@@ -168,7 +168,7 @@ def test_killed_stopped_and_moved_it_finds_the_same(
 ) -> None:
     out, one = tmp_path / "here", file.with_name("one.yaml")
     one.write_text(file.read_text().replace("seeds: [0, 1]", "seeds: [0]"))
-    process = subprocess.Popen([sys.executable, "-m", "codert.cli", *words(one, out, cache)])
+    process = subprocess.Popen([sys.executable, "-m", "codert", *words(one, out, cache)])
     deadline = time.monotonic() + 300
     while not list(out.rglob(CHECKPOINT)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -188,7 +188,7 @@ def test_killed_stopped_and_moved_it_finds_the_same(
 
 def test_sigterm_stops_the_trainings_too(file: Path, cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "codert.cli", *words(file, out, cache)]
+    command = [sys.executable, "-m", "codert", *words(file, out, cache)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not list(out.rglob(CHECKPOINT)) and time.monotonic() < deadline:

@@ -34,7 +34,7 @@ class Training(Job):
 
     def words(self) -> list[str]:
         """Of `codert train`."""
-        words = ["codert.cli", *train_words(
+        words = ["codert", *train_words(
             str(self.recipe),
             list(map(str, self.data)),
             self.folder,

@@ -1,0 +1,45 @@
+"""The commands; each a thin layer over the room that does the work."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from codert.cli import compare, deliver, evaluate, prepare, train, transcribe
+from codert.cli.arguments import Command
+from codert.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `codert ...`; the exit status is 0, 2 for bad input, 130 where it was stopped."""
+    options = parser().parse_args(arguments)
+    # Before torch is imported: spinning OpenMP threads slow every other process down.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    command: Command = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print("codert: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except InputError as error:
+        print(f"codert: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"codert: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="codert",
+        description="Make a big streaming speech recogniser small.",
+        epilog="example: codert demo",
+        allow_abbrev=False,
+    )
+    whole.add_argument("--version", action="version", version=f"codert {version('codert')}")
+    verbs = whole.add_subparsers(required=True, metavar="COMMAND")
+    for room in (prepare, train, evaluate, transcribe, compare, deliver):
+        room.add(verbs)
+    return whole
