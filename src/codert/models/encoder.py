@@ -110,6 +110,10 @@ class ModuleEncoderConfig:
         try:
             cls = getattr(importlib.import_module(package), name)
             encoder = cls(features=inputs, **self.options)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"encoder module {self.module}: {error}; PYTHONPATH=FOLDER says where it is"
+            ) from error
         except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise InputError(f"encoder module {self.module}: {error}") from error
         if not isinstance(encoder, nn.Module) or not isinstance(
