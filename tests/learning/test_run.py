@@ -367,7 +367,11 @@ def test_a_run_goes_on_where_its_teacher_was_moved(
     moved = tmp_path / teacher.parent.name / teacher.name
     shutil.copytree(teacher, moved)
     for folder in (teacher, moved):
-        over = {"recognisers": {"teacher": {"frozen": str(folder)}}, "training": {"epochs": 1}}
+        over = {
+            "recognisers": {"teacher": {"frozen": str(folder)}},
+            "wordpieces": {"model": str(folder / "wordpieces.model")},
+            "training": {"epochs": 1},
+        }
         run(tiny_plan("static", settings, **over), resume=folder == moved)
     over["recognisers"]["teacher"]["frozen"] = str(moved.with_name("other"))  # type: ignore[index]
     with pytest.raises(InputError, match="begun with other settings"):

@@ -236,7 +236,9 @@ def placeless(plan: Plan) -> Plan:
         )
         for name, member in plan.recognisers.items()
     }
-    return replace(plan, recognisers=members)
+    model = plan.wordpieces.model
+    wordpieces = replace(plan.wordpieces, model=shortened(model) if model else None)
+    return replace(plan, recognisers=members, wordpieces=wordpieces)
 
 
 def _claim(folder: Path, plan: Plan, resume: bool) -> None:
