@@ -208,6 +208,17 @@ def listed(mask: Tensor, width: int) -> Iterator[Cells]:
             yield Cells(*chunk.unbind(1))
 
 
+def felt(gradient: Tensor) -> Tensor:
+    """The cells whose gradient, (B, T, U+1) and not negative, is felt at all.
+
+    All cells of an utterance that are left out add up to less than the rounding of its largest.
+    """
+    _, T, U1 = gradient.shape
+    largest = gradient.amax((1, 2), keepdim=True) if T else gradient
+    rounding = largest * (torch.finfo(gradient.dtype).eps / max(1, T * U1))
+    return (gradient != 0) & ~(gradient < rounding)  # not >=, so that nan is kept
+
+
 def chunk_of_frames(lattice: Lattice) -> int:
     """Frames whose logits may be made at once."""
     B, _, U1, _ = lattice.shape

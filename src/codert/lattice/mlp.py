@@ -201,7 +201,7 @@ class _Scores(torch.autograd.Function):
         frames, positions = to[0].flatten(0, 1), to[1].flatten(0, 1)
         _, T, U1 = by_blank.shape
         activation = ACTIVATIONS[ctx.activation]
-        felt = real & _felt(by_blank.abs() + by_label.abs())
+        felt = real & cells.felt(by_blank.abs() + by_label.abs())
         for cell in cells.listed(felt, max(weight.shape)):
             inner = activation.of(_sum(cell, encoder, decoder))
             by_logit = _logits(inner, weight, bias).softmax(-1)
@@ -227,14 +227,3 @@ def _sum(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
 def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     with cells.exact(inner.device):
         return torch.nn.functional.linear(inner, weight, bias)
-
-
-def _felt(gradient: Tensor) -> Tensor:
-    """The cells whose gradient, (B, T, U+1) and not negative, is felt at all.
-
-    All cells of an utterance that are left out add up to less than the rounding of its largest.
-    """
-    _, T, U1 = gradient.shape
-    largest = gradient.amax((1, 2), keepdim=True) if T else gradient
-    rounding = largest * (torch.finfo(gradient.dtype).eps / max(1, T * U1))
-    return (gradient != 0) & ~(gradient < rounding)  # not >=, so that nan is kept

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from codert.lattice.additive import AdditiveLattice, refuse_other_shape
-from codert.lattice.cells import Cells, exact, listed, refuse_second_derivatives
+from codert.lattice.cells import Cells, exact, felt, listed, refuse_second_derivatives
 from codert.lattice.normaliser import Shifted
 
 
@@ -59,6 +59,8 @@ class _RelativeEntropy(torch.autograd.Function):
         e_p, d_p, e_q, d_q, mean, unsafe, *saved = ctx.saved_tensors
         p, q = Shifted(*saved[:4]), Shifted(*saved[4:])
         to_p, to_q = any(ctx.needs_input_grad[:2]), any(ctx.needs_input_grad[2:])
+        if not to_p:  # Q's is at most the cell's weight; see `Shifted.gradient`
+            gradient = gradient * felt(gradient.abs())
         by_p = (gradient / p.sum).masked_fill_(unsafe, 0)
         of_p: tuple[Tensor, ...] = ()
         of_q: tuple[Tensor, ...] = ()
