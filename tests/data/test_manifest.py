@@ -72,7 +72,10 @@ def test_a_text_with_a_tab_is_not_written(tmp_path: Path, make_utterance: MakeUt
     ("content", "message"),
     [
         ("", r"m\.tsv, line 1: empty; write a header"),
-        ("id\taudio\twords\n", r"m\.tsv, line 1: 'words' is not a column; write a header with"),
+        (
+            "id\taudio\ttext\tSplit\n",
+            r"m\.tsv, line 1: 'Split' is not a col.*; did you mean 'split'",
+        ),
         ("id\taudio\n", r"m\.tsv, line 1: no column 'text'; add it"),
         (HEADER, r"m\.tsv: lists no utterances"),
         (f"{HEADER}\na\ttrain\tme\t1", r"line 2: 4 fields where the header names 6"),
@@ -99,7 +102,11 @@ def test_each_error_names_the_file_and_the_line(manifest: Path, content: str, me
     [
         ('{"id": "a"', r"m\.jsonl, line 1: not JSON"),
         ("[1]", r"m\.jsonl, line 1: write an object"),
-        ('{"id": "a", "text": "HI"}', r"line 1: no 'audio'; add it"),
+        ('{"id": "a", "text": "HI"}', r"line 1: no column 'audio'; add it"),
+        (
+            '{"id": "a", "audio": "u0.wav", "text": "HI", "speakr": "s"}',
+            r"line 1: 'speakr' is not a column; did you mean 'speaker'\?",
+        ),
         ('{"id": 7, "audio": "u0.wav", "text": "HI"}', r"line 1: id is 7; write text in quotes"),
         ('{"id": "a", "audio": "u0.wav", "text": "HI", "seconds": []}', r"seconds is \[\]"),
     ],
@@ -118,6 +125,17 @@ def test_a_byte_order_mark_is_no_matter(manifest: Path, name: str) -> None:
     text = row if name.endswith("jsonl") else "id\taudio\ttext\na\tu0.wav\tHI\n"
     path.write_text(text, encoding="utf-8-sig")
     assert [each.id for each in read_manifest(path)] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["m.tsv", "m.jsonl"])
+def test_columns_of_ones_own_are_no_matter(manifest: Path, name: str) -> None:
+    path = manifest.with_name(name)
+    row = '{"id": "a", "audio": "u0.wav", "text": "HI", "gender": "f", "split": "dev"}\n'
+    text = (
+        row if name.endswith("jsonl") else "id\taudio\ttext\tgender\tsplit\na\tu0.wav\tHI\tf\tdev\n"
+    )
+    path.write_text(text)
+    assert [(each.id, each.split) for each in read_manifest(path)] == [("a", "dev")]
 
 
 def test_a_missing_or_binary_manifest(tmp_path: Path) -> None:

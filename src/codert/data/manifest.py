@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def read_manifest(path: Path) -> list[Utterance]:
     A `.jsonl` file holds one JSON object a line; any other file holds tab-separated values
     under a header and knows no quoting. `id`, `audio` (relative to the manifest) and `text`
     are required; the speaker is the id, the split `train` and the seconds those of the
-    audio's header unless they are given.
+    audio's header unless they are given. What else there is, a manifest may keep for itself,
+    under names that nobody takes for one of these.
 
     Raises:
         InputError: names the file, the line and the mend.
@@ -72,15 +74,7 @@ def _tsv_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str,
             f"{path}, line 1: empty; write a header with tabs between {', '.join(COLUMNS)}"
         )
     header = lines[0].split("\t")
-    for column in header:
-        if column not in COLUMNS:
-            raise InputError(
-                f"{path}, line 1: {column!r} is not a column; "
-                f"write a header with tabs between {', '.join(COLUMNS)}"
-            )
-    for column in REQUIRED:
-        if column not in header:
-            raise InputError(f"{path}, line 1: no column {column!r}; add it")
+    _check_columns(header, f"{path}, line 1")
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -104,10 +98,20 @@ def _json_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str
             raise InputError(f"{where}: not JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}: write an object such as {{'id': ..., 'audio': ...}}")
-        for column in REQUIRED:
-            if column not in row:
-                raise InputError(f"{where}: no {column!r}; add it")
+        _check_columns(row, where)
         yield number, row
+
+
+def _check_columns(given: Iterable[str], where: str) -> None:
+    """Raises InputError where one is missing, or seems to be misspelt and would not be read."""
+    given = list(given)
+    for column in REQUIRED:
+        if column not in given:
+            raise InputError(f"{where}: no column {column!r}; add it")
+    for name in given:
+        absent = [column for column in COLUMNS if column not in given]
+        if name not in COLUMNS and (meant := get_close_matches(name.lower(), absent, 1)):
+            raise InputError(f"{where}: {name!r} is not a column; did you mean {meant[0]!r}?")
 
 
 def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
