@@ -102,7 +102,7 @@ def commit() -> str | None:
     """The short hash of codert's checkout, with + where files were changed; None outside one."""
     try:
         # Installed below a repository of somebody else's, codert has no commit.
-        _git("ls-files", "--error-unmatch", "cli.py")
+        _git("ls-files", "--error-unmatch", Path(codert.__file__).name)
         return _git("describe", "--always", "--exclude=*", "--dirty=+")
     except (OSError, subprocess.CalledProcessError):
         return None
