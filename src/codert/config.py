@@ -58,12 +58,18 @@ def yaml_of(value: Any) -> str:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on it: mappings merge key by key, all else is replaced."""
+    """`base` with `over` laid on it: mappings merge key by key, all else is replaced.
+
+    So is a mapping of another `kind`, whose keys are others.
+    """
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            kinds = {each["kind"] for each in (below, value) if "kind" in each}
+            result[key] = merged(below, value) if len(kinds) < 2 else value
+        else:
+            result[key] = value
     return result
 
 

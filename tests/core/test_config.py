@@ -329,6 +329,17 @@ def test_merging_goes_key_by_key_and_replaces_all_else() -> None:
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
 
 
+def test_what_is_of_another_kind_is_replaced() -> None:
+    base = {"predictor": {"kind": "stateless", "context": 2, "width": 8}}
+    assert merged(base, {"predictor": {"kind": "lstm", "layers": 2}}) == {
+        "predictor": {"kind": "lstm", "layers": 2}
+    }
+    same = merged(base, {"predictor": {"kind": "stateless", "width": 4}})
+    assert same == {"predictor": {"kind": "stateless", "context": 2, "width": 4}}
+    # In whatever order they are typed.
+    assert assignments(["a.width=4", "a.kind=lstm"]) == {"a": {"kind": "lstm", "width": 4}}
+
+
 def test_yaml_files(tmp_path: Path) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text("a: {b: 1}\n")
