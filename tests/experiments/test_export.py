@@ -111,11 +111,28 @@ def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
     # The plan in it is the one that was run.
     shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])  # type: ignore[index]
     assert build(Plan, shown, "card") == plan_of(run.parent)
+    assert "Before that" not in card
 
     before = card
     assert export()[0] == 0
     assert (model / CARD).read_text() == before
     assert Transcriber.load(model).card == Transcriber.load(run).card
+
+
+def test_the_card_says_whose_weights_it_began_with(
+    run: Path, export: Any, corpus: Path, settings: Path, cache: Path, tmp_path: Path
+) -> None:
+    """A decoder that is shared began as the teacher says."""
+    members = {
+        "teacher": {"start": {"decoder": str(run.parent / "teacher")}},
+        "student": {"start": {"front_end": str(run), "encoder": str(run)}},
+    }
+    plan = tiny_plan("tandem-shared", settings, recognisers=members, training={"epochs": 1})
+    student = train(plan, [corpus], tmp_path / "again", cache, CPU).recognisers["student"]
+    assert main(["export", str(student), "--out", str(tmp_path / "m"), "--data", str(corpus)]) == 0
+    card = (tmp_path / "m" / CARD).read_text()
+    assert "Before that, front end, encoder: the weights of `tandem/student`" in card
+    assert "Before that, decoder: the weights of `tandem/teacher`" in card
 
 
 def test_what_was_not_measured_is_not_made_up(export: Any, tmp_path: Path) -> None:

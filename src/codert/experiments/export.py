@@ -107,6 +107,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     for name, each in content.items():
         write_bytes(out / name, each)
     files = {name: len(each) for name, each in content.items()}
+    begun = placeless(plan).begun(run.resolve().name)
     scores = [score for _, score in scored]
     card = _TEMPLATES.get_template("model_card.md.jinja").render(
         name=out.resolve().name,
@@ -117,6 +118,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         total_params=transcriber.recogniser.total_params,
         files=files,
         speech=_speech(heard, texts),
+        begun={folder: [p for p in begun if begun[p] == folder] for folder in begun.values()},
         plan=plan,
         held_out=_held_out(plan),
         record=scored[0][0] if scored else None,

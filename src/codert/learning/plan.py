@@ -181,6 +181,16 @@ class Plan:
         """Of a part of a live recogniser: itself, or `SHARED`."""
         return SHARED if part in self.share else name
 
+    def begun(self, name: str) -> dict[Part, str]:
+        """By part, the folder whose weights a recogniser that is made began with."""
+        live = self.averages[name].of if name in self.averages else name
+        return {
+            part: member.start[part]
+            for part in PARTS
+            for other, member in self.recognisers.items()
+            if part in member.start and self.owner(other, part) == self.owner(live, part)
+        }
+
     @property
     def kept(self) -> set[tuple[str, Part]]:
         """The parts that stay as they are, with their owners: no loss trains them."""
