@@ -65,12 +65,13 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            kinds = {each["kind"] for each in (below, value) if "kind" in each}
-            result[key] = merged(below, value) if len(kinds) < 2 else value
-        else:
-            result[key] = value
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if both and _alike(below, value) else value  # type: ignore[arg-type]
     return result
+
+
+def _alike(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    return "kind" not in below or value.get("kind", below["kind"]) == below["kind"]
 
 
 def nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
