@@ -108,8 +108,8 @@ def _check_columns(given: Iterable[str], where: str) -> None:
     for column in REQUIRED:
         if column not in given:
             raise InputError(f"{where}: no column {column!r}; add it")
+    absent = [column for column in COLUMNS if column not in given]
     for name in given:
-        absent = [column for column in COLUMNS if column not in given]
         if name not in COLUMNS and (meant := get_close_matches(name.lower(), absent, 1)):
             raise InputError(f"{where}: {name!r} is not a column; did you mean {meant[0]!r}?")
 
