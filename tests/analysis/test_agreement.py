@@ -13,7 +13,7 @@ from .tiny import JOINTS, batch, dense, emissions, tiny
 
 def said(seconds: list[float], logits: Tensor) -> Emissions:
     log_p = logits.log_softmax(-1)
-    return Emissions(torch.tensor(seconds), log_p, log_p, log_p)
+    return Emissions(torch.tensor(seconds), torch.tensor(seconds), log_p, log_p, log_p)
 
 
 def test_delays_are_in_milliseconds_and_signed() -> None:
@@ -68,6 +68,18 @@ def test_both_are_read_where_the_first_emits(joint: JointConfig) -> None:
         torch.testing.assert_close(found.joint, logits.joint[frames, positions].log_softmax(-1))
         own = torch.tensor(emissions(second, inputs, b))
         torch.testing.assert_close(found.seconds, own * 0.02)
+
+
+def test_what_an_encoder_looks_ahead_delays_what_it_says_and_not_what_it_says_it_of() -> None:
+    reading = read(tiny(JOINTS[0]), *batch())[0]
+    at_once = Emissions.of(reading, torch.zeros(7), 0.04)
+    later = Emissions.of(reading, torch.zeros(7), 0.04, lookahead=3, at=at_once.seconds)
+    torch.testing.assert_close(later.as_trained, at_once.as_trained)
+    meter = AgreementMeter("first")
+    meter.add(at_once, later)
+    found = meter.agreement()
+    assert found is not None
+    assert found.delay_ms.mean == pytest.approx(120)
 
 
 def test_frames_of_another_rate_are_found_by_time() -> None:

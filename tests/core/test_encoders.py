@@ -27,12 +27,13 @@ CONFIGS = [
     LSTMEncoderConfig(channels=6, strides=(3, 1, 2), kernel=3, width=8, layers=1),
     LSTMEncoderConfig(channels=6, strides=(1,), kernel=1, width=8, layers=1),
     LSTMEncoderConfig(channels=6, strides=(1, 4), kernel=7, width=8, layers=1),
+    LSTMEncoderConfig(channels=6, width=8, layers=2, lookahead=2),
 ]
 FULL = [replace(config, context="full") for config in CONFIGS[:2]]
 
 
 def name(config: LSTMEncoderConfig) -> str:
-    return f"{config.strides}x{config.kernel} {config.context}"
+    return f"{config.strides}x{config.kernel} {config.context} {config.lookahead}"
 
 
 configs = pytest.mark.parametrize("config", CONFIGS + FULL, ids=name)
@@ -143,11 +144,12 @@ def test_a_batch_of_a_single_frame_is_normalised_as_in_inference() -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
-def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
-    look_ahead, rate = 0, 1
+def test_look_ahead_is_that_of_the_kernels_and_the_configured(config: LSTMEncoderConfig) -> None:
+    of_kernels, rate = 0, 1
     for stride in config.strides:
-        look_ahead += config.kernel // 2 * rate
+        of_kernels += config.kernel // 2 * rate
         rate *= stride
+    look_ahead = of_kernels + config.lookahead * rate
     model = encoder(config)
     T = 30
     features = utterance(T)[None].requires_grad_()
@@ -157,8 +159,31 @@ def test_look_ahead_is_that_of_the_kernels(config: LSTMEncoderConfig) -> None:
         read = gradient[0].abs().sum(1).nonzero()[:, 0]
         latest = t * rate + look_ahead
         # Near the end, a long stride may leave the very last frames unread.
-        assert int(read.max()) == latest if latest < T else int(read.max()) > latest - look_ahead
+        last = min(latest, (output.shape[1] - 1) * rate + of_kernels)
+        assert int(read.max()) == latest if latest < T else int(read.max()) > last - of_kernels
         assert int(read.min()) == 0
+
+
+def test_with_look_ahead_a_frame_is_what_would_be_given_later() -> None:
+    """Behind the end the layers hear zeros; their first frames, which heard too little, go."""
+    ahead = LSTMEncoder(LSTMEncoderConfig(width=8, layers=2, lookahead=3), F).double()
+    at_once = LSTMEncoder(LSTMEncoderConfig(width=8, layers=2), F).double()
+    at_once.load_state_dict(ahead.state_dict())
+    x, lengths = batched([utterance(9), utterance(4, 1)], math.nan)
+    found, same = ahead(x, lengths)
+    assert torch.equal(same, lengths)
+    assert found.shape == (2, 9, 8)
+    for row, start, length in zip(found, x, lengths.tolist(), strict=True):
+        longer = torch.cat([start[:length], torch.zeros(3, F, dtype=torch.float64)])
+        expected, _ = at_once(longer[None], torch.tensor([length + 3]))
+        assert_close(row[:length], expected[0, 3:], rtol=1e-10, atol=1e-10)
+
+
+def test_what_cannot_look_ahead_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        LSTMEncoderConfig(lookahead=-1)
+    with pytest.raises(ValueError, match="every frame is heard; leave lookahead out"):
+        LSTMEncoderConfig(context="full", lookahead=1)
 
 
 @pytest.mark.parametrize("config", FULL, ids=name)

@@ -139,6 +139,44 @@ def test_a_student_has_a_trained_decoder_with_an_edge_and_without(
     assert any(not torch.equal(one[n], other[n]) for n in below(one, "encoder"))
 
 
+def test_what_recognisers_of_a_model_begin_with_is_said_once(settings: Path) -> None:
+    """A shared part begins as the first one's model says, or as a recogniser says itself."""
+    start = {"large": "runs/big", "small": {"encoder": "runs/little", "decoder": "runs/little"}}
+
+    def starts(recipe: str, **over: Any) -> dict[str, dict[str, str]]:
+        members = tiny_plan(recipe, settings, start=start, **over).recognisers
+        return {name: dict(member.start) for name, member in members.items()}
+
+    every = dict.fromkeys(PARTS, "runs/big")
+    assert starts("teacher") == {"teacher": every}
+    assert starts("static") == {"teacher": {}, "student": start["small"]}
+    assert starts("tandem") == {"teacher": every, "student": start["small"]}
+    assert starts("implicit") == {"teacher": every, "student": {"encoder": "runs/little"}}
+
+    own = {"student": {"start": {"decoder": "runs/own"}}}
+    assert starts("tandem", recognisers=own)["student"] == {
+        "encoder": "runs/little",
+        "decoder": "runs/own",
+    }
+    found = starts("implicit", recognisers=own)
+    assert found["teacher"] == {"front_end": "runs/big", "encoder": "runs/big"}
+    assert found["student"] == {"encoder": "runs/little", "decoder": "runs/own"}
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("runs/big", "start is 'runs/big'; write MODEL: RUN"),
+        ({"large": 3}, "start is .*; write MODEL: RUN"),
+        ({"larg": "runs/big"}, "start.larg: no such model; known under models: small, large"),
+        ({"large": {"decodr": "r"}}, r"teacher\.start\.decodr .* did you mean 'decoder'"),
+    ],
+)
+def test_a_wrong_start_of_a_model_is_refused(start: Any, message: str, settings: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny_plan("teacher", settings, start=start)
+
+
 @pytest.mark.parametrize("keep", [[], ["decoder"]])
 def test_a_shared_decoder_starts_and_stays_where_all_keep_it(
     keep: list[str], run: Any, settings: Path, teacher: Path

@@ -17,20 +17,27 @@ class Emissions:
     """What a recogniser says where it emits the labels of an utterance.
 
     Attributes:
-        seconds: when each label is emitted on the best path, (U,).
+        seconds: of the frame that emits each label on the best path, (U,).
+        said: when it is emitted, (U,): later by what the encoder looks ahead.
         as_trained: log-probabilities of the encoder logits there, (U, V).
         centred: likewise with the gauge centred.
         joint: log-probabilities of the cells that the labels leave, (U, V).
     """
 
     seconds: Tensor
+    said: Tensor
     as_trained: Tensor
     centred: Tensor
     joint: Tensor
 
     @classmethod
     def of(
-        cls, reading: Reading, moved: Tensor, frame_seconds: float, at: Tensor | None = None
+        cls,
+        reading: Reading,
+        moved: Tensor,
+        frame_seconds: float,
+        lookahead: int = 0,
+        at: Tensor | None = None,
     ) -> "Emissions":
         """Of a reading.
 
@@ -38,6 +45,7 @@ class Emissions:
             reading: of an utterance.
             moved: the mean decoder logits, (V,).
             frame_seconds: how far apart its frames are.
+            lookahead: frames that the encoder hears beyond the one that it gives.
             at: seconds (U,) to look at for each label, in place of where it is emitted.
         """
         frames = reading.emitted
@@ -48,6 +56,7 @@ class Emissions:
         joint = reading.joint_logits(frames, torch.arange(len(frames), device=frames.device))
         return cls(
             reading.emitted.cpu() * frame_seconds,
+            (reading.emitted.cpu() + lookahead) * frame_seconds,
             encoder.log_softmax(-1).cpu(),
             (encoder + moved.to(encoder)).log_softmax(-1).cpu(),
             joint.log_softmax(-1).cpu(),
@@ -78,7 +87,7 @@ class Agreement:
         centred: likewise with each one's gauge centred.
         joint: of the joint logits, in the cells of the other one's best path that labels leave.
         delay_ms: how much later than the other one's best path its own emits each label, in
-            milliseconds; negative where it is earlier.
+            milliseconds, what each looks ahead included; negative where it is earlier.
     """
 
     against: str
@@ -100,7 +109,7 @@ class AgreementMeter:
 
     def add(self, first: Emissions, second: Emissions) -> None:
         """Compare one more utterance: the other recogniser's, and this one's at the same times."""
-        self._delays.append(1000 * (second.seconds - first.seconds).double())
+        self._delays.append(1000 * (second.said - first.said).double())
         self._sums += torch.stack(
             [
                 _matched(first.as_trained, second.as_trained),

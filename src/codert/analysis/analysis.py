@@ -199,8 +199,9 @@ class _Subject:
         self.recogniser = self.transcriber.recogniser.to(device)
         pieces, features = self.transcriber.wordpieces, self.transcriber.features
         self.feature_seconds = features.shift_ms / 1000
-        subsampling = self.transcriber.card.model.encoder.subsampling
-        self.frame_seconds = self.feature_seconds * subsampling
+        encoder = self.transcriber.card.model.encoder
+        self.frame_seconds = self.feature_seconds * encoder.subsampling
+        self.clock = self.frame_seconds, encoder.lookahead
         objections = {u.id: _objection(normalise(u.text), pieces) for u in utterances}
         self.skipped = [Skipped(id, why) for id, why in objections.items() if why]
         usable = [u for u in utterances if not objections[u.id]]
@@ -301,10 +302,10 @@ class _Meters:
             return
         own = self._subject
         if self._first is own:
-            self._emissions[id] = Emissions.of(reading, self._moved, own.frame_seconds)
+            self._emissions[id] = Emissions.of(reading, self._moved, *own.clock)
         elif id in self._emissions:
             other = self._emissions[id]
-            here = Emissions.of(reading, self._moved, own.frame_seconds, other.seconds)
+            here = Emissions.of(reading, self._moved, *own.clock, at=other.seconds)
             self._agreement.add(other, here)
 
     def _trace(self, batch: Batch, row: int, reading: Reading) -> Trace:

@@ -209,7 +209,8 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     Args:
         path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
             which holds what plans have in common (data, models, training). The key `edge`
-            holds what all edges have in common; it is laid under each of them.
+            holds what all edges have in common; it is laid under each of them. So is, by model,
+            the key `start` under what its recognisers say of theirs.
         settings: another file of settings in place of that one.
         over: keys laid over both.
 
@@ -231,21 +232,50 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         build(whole, {"from": "teacher", "to": "student"} | defaults, where, "edge")
     elif isinstance(keys.get("edges"), list):
         keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
+    starts = keys.pop("start", None) or {}
+    if not isinstance(starts, dict) or not all(isinstance(x, str | dict) for x in starts.values()):
+        raise InputError(f"{where}: start is {starts!r}; write MODEL: RUN, or MODEL: {{PART: RUN}}")
     if isinstance(keys.get("recognisers"), dict):
-        keys["recognisers"] = _every_part(keys["recognisers"])
+        keys["recognisers"] = _started(keys["recognisers"], starts, keys.get("share"))
     plan = build(Plan, keys, where)
+    for model in starts:
+        if model not in plan.models:
+            raise InputError(
+                f"{where}: start.{model}: no such model; known under models: "
+                f"{', '.join(plan.models)}"
+            )
     _check(plan, where)
     return plan
 
 
-def _every_part(members: dict[str, Any]) -> dict[str, Any]:
-    """Members with a bare `start: RUN` written out."""
+def _started(members: dict[str, Any], starts: dict[str, Any], share: Any) -> dict[str, Any]:
+    """Members with their starts written out, and those of their models laid under them.
+
+    A shared part whose start no member says begins as the first one's model says.
+    """
+    said = {
+        name: _every_part(member["start"])
+        for name, member in members.items()
+        if isinstance(member, dict) and "start" in member
+    }
+    shared = set(share) if isinstance(share, list) else set()
+    begun = {part for each in said.values() if isinstance(each, dict) for part in each} & shared
+    for name, member in members.items():
+        if isinstance(member, dict) and member.get("model") in starts:
+            below = _every_part(starts[member["model"]])
+            below = {part: run for part, run in below.items() if part not in begun}
+            begun |= below.keys() & shared
+            if isinstance(own := said.get(name, {}), dict):
+                said[name] = below | own
     return {
-        name: member | {"start": dict.fromkeys(PARTS, member["start"])}
-        if isinstance(member, dict) and isinstance(member.get("start"), str)
-        else member
+        name: member | {"start": said[name]} if name in said else member
         for name, member in members.items()
     }
+
+
+def _every_part(start: Any) -> Any:
+    """A bare `start: RUN` written out."""
+    return dict.fromkeys(PARTS, start) if isinstance(start, str) else start
 
 
 def _check(plan: Plan, where: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from codert.errors import InputError
+from codert.lattice import inside
 from codert.models.front_end import FrontEndConfig
 
 # What an encoder's layers hear at a frame: what was before, so that it can run while somebody
@@ -31,6 +32,8 @@ class LSTMEncoderConfig:
         width: of the LSTM layers; with full context half of it runs in each direction.
         dropout: after each layer.
         context: of the layers.
+        lookahead: output frames that the layers hear beyond the one that they give, besides the
+            front end's; what is said comes so much later ("output delay").
     """
 
     kind: Literal["lstm"] = "lstm"
@@ -41,6 +44,7 @@ class LSTMEncoderConfig:
     width: int = 128
     dropout: float = 0.0
     context: Context = "past"
+    lookahead: int = 0
 
     def __post_init__(self) -> None:
         """Raises ValueError where no such encoder can be built."""
@@ -54,6 +58,10 @@ class LSTMEncoderConfig:
             raise ValueError("dropout is from 0 to less than 1")
         if self.context == "full" and self.width % 2:
             raise ValueError(f"width is {self.width}; with full context write an even one")
+        if self.lookahead < 0:
+            raise ValueError("lookahead is at least 0 frames")
+        if self.context == "full" and self.lookahead:
+            raise ValueError("with full context every frame is heard; leave lookahead out")
 
     @property
     def front_end(self) -> FrontEndConfig:
@@ -100,6 +108,11 @@ class ModuleEncoderConfig:
         """Normalisation alone: the module convolves as it likes."""
         return FrontEndConfig(strides=())
 
+    @property
+    def lookahead(self) -> int:
+        """Output frames heard beyond the one given: what the module hears is its own affair."""
+        return 0
+
     def build(self, inputs: int) -> nn.Module:
         """The encoder for `inputs` features.
 
@@ -131,7 +144,7 @@ class LSTMEncoder(nn.Module):
 
     def __init__(self, config: LSTMEncoderConfig, inputs: int) -> None:
         super().__init__()
-        self.width = config.width
+        self.width, self.lookahead = config.width, config.lookahead
         widths = [inputs] + [config.width] * (config.layers - 1)
         self.layers = nn.ModuleList(
             _ResidualLSTM(width, config.width, config.dropout, config.context) for width in widths
@@ -144,9 +157,12 @@ class LSTMEncoder(nn.Module):
     def outputs(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
         """Of each layer, (B, T', D)."""
         outputs = []
+        if self.lookahead:  # behind an utterance's end there is silence, as padding is
+            frames = frames.masked_fill(~inside(lengths, frames.shape[1])[..., None], 0)
+            frames = nn.functional.pad(frames, (0, 0, 0, self.lookahead))
         for layer in self.layers:
             frames = layer(frames, lengths)
-            outputs.append(frames)
+            outputs.append(frames[:, self.lookahead :])
         return outputs
 
 
