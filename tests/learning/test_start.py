@@ -13,7 +13,7 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import MODULES, Ensemble
 from codert.learning.objective import objective
-from codert.learning.plan import PARTS, Plan, read_plan
+from codert.learning.plan import PARTS, Part, Plan, read_plan
 from codert.learning.run import Outcome, train
 from codert.learning.start import start
 from codert.learning.trainer import CHECKPOINT, Trainer
@@ -143,9 +143,9 @@ def test_what_recognisers_of_a_model_begin_with_is_said_once(settings: Path) -> 
     """A shared part begins as the first one's model says, or as a recogniser says itself."""
     start = {"large": "runs/big", "small": {"encoder": "runs/little", "decoder": "runs/little"}}
 
-    def starts(recipe: str, **over: Any) -> dict[str, dict[str, str]]:
+    def starts(recipe: str, **over: Any) -> dict[str, dict[Part, str]]:
         members = tiny_plan(recipe, settings, start=start, **over).recognisers
-        return {name: dict(member.start) for name, member in members.items()}
+        return {name: member.start for name, member in members.items()}
 
     every = dict.fromkeys(PARTS, "runs/big")
     assert starts("teacher") == {"teacher": every}
