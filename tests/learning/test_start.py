@@ -19,7 +19,7 @@ from codert.learning.start import start
 from codert.learning.trainer import CHECKPOINT, Trainer
 from codert.models.folder import WORDPIECES, load_recogniser
 
-from ..tiny import tiny_plan
+from ..tiny import TINY, tiny_plan
 
 CPU = torch.device("cpu")
 Weights = dict[str, torch.Tensor]
@@ -161,6 +161,20 @@ def test_what_recognisers_of_a_model_begin_with_is_said_once(settings: Path) -> 
     found = starts("implicit", recognisers=own)
     assert found["teacher"] == {"front_end": "runs/big", "encoder": "runs/big"}
     assert found["student"] == {"encoder": "runs/little", "decoder": "runs/own"}
+
+
+def test_what_settings_name_is_found_from_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    settings = tmp_path / "mine" / "settings.yaml"
+    settings.write_text(
+        TINY.replace("wordpieces: {size: 9}", "wordpieces: {model: ../big/wordpieces.model}")
+        + "start: {large: ../big, small: {encoder: /else/where}}\n"
+    )
+    plan = tiny_plan("tandem", settings)
+    big = str(tmp_path / "big")
+    assert plan.wordpieces.model == f"{big}/wordpieces.model"
+    assert plan.recognisers["teacher"].start == dict.fromkeys(PARTS, big)
+    assert plan.recognisers["student"].start == {"encoder": "/else/where"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -210,7 +211,8 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
             which holds what plans have in common (data, models, training). The key `edge`
             holds what all edges have in common; it is laid under each of them. So is, by model,
-            the key `start` under what its recognisers say of theirs.
+            the key `start` under what its recognisers say of theirs. Its folders, and
+            `wordpieces.model`, are relative to that file.
         settings: another file of settings in place of that one.
         over: keys laid over both.
 
@@ -221,7 +223,7 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     named = graph.pop("settings", None)
     if settings is None and named is not None:
         settings = path.parent / str(named)
-    below = read_yaml(settings) if settings is not None else {}
+    below = _placed(read_yaml(settings), settings.parent) if settings is not None else {}
     where = f"{path}" + (f" (with {settings})" if settings is not None else "")
     keys = merged(merged(below, graph), over or {})
     defaults = keys.pop("edge", None) or {}
@@ -246,6 +248,21 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
             )
     _check(plan, where)
     return plan
+
+
+def _placed(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings with what they name of finished recognisers, relative to their folder, found."""
+
+    def found(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: found(each) for key, each in value.items()}
+        return os.path.normpath(folder / value) if isinstance(value, str) else value
+
+    start, wordpieces = settings.get("start"), settings.get("wordpieces")
+    placed = {} if start is None else {"start": found(start)}
+    if isinstance(wordpieces, dict) and "model" in wordpieces:
+        placed["wordpieces"] = wordpieces | {"model": found(wordpieces["model"])}
+    return settings | placed
 
 
 def _started(members: dict[str, Any], starts: dict[str, Any], share: Any) -> dict[str, Any]:
