@@ -233,6 +233,18 @@ def test_what_was_trained_comes_from_the_plan(settings: Path) -> None:
     assert found.recognisers == "teacher (large), student (small)"
     assert found.shared == "decoder"
     assert found.edges == "teacher to student: encoder_logits, weight 1"
+    begun = tiny_plan(
+        "tandem-shared",
+        settings,
+        start={"large": "runs/big", "small": {"encoder": "runs/little"}},
+        edge={"shift": -2},
+    )
+    found = Lesson.of("tandem-shared", begun)
+    assert found.recognisers == (
+        "teacher (large, front end and encoder and decoder from big), "
+        "student (small, encoder from little)"
+    )
+    assert found.edges == "teacher to student: encoder_logits, weight 1, shift -2"
     alone = Lesson.of("alone", tiny_plan("alone", settings))
     assert (alone.shared, alone.edges) == ("nothing", "nobody")
 

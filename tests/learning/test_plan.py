@@ -5,7 +5,7 @@ import pytest
 
 from codert.config import assignments, build, merged, plain
 from codert.errors import InputError
-from codert.learning.edges import EncoderLogitEdge, LatticeEdge
+from codert.learning.edges import EncoderLogitEdge, LatticeEdge, PathPosteriorEdge
 from codert.learning.plan import Plan, read_plan
 from codert.learning.schedule import EdgeSchedule, RateSchedule
 
@@ -350,6 +350,28 @@ def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
         write(tmp_path, "edges: [student]\nsettings: settings.yaml"),
         r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or",
     )
+
+
+def test_what_an_edge_that_matches_something_else_has_not_is_left_out(tmp_path: Path) -> None:
+    ends = "from: teacher, to: student"
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        TWO.replace("MODEL", "a") + "edge: {match: lattice, weight: 2, shift: -2, cells: uniform}"
+    )
+    path = write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, match: encoder_logits}}]")
+    assert read_plan(path, settings).edges == (
+        LatticeEdge("teacher", "student", weight=2.0, shift=-2, cells="uniform"),
+        EncoderLogitEdge("teacher", "student", weight=2.0, shift=-2),
+    )
+    over = {"edge": {"match": "path_posterior", "weight": 1.0}}
+    assert read_plan(path, settings, over).edges == (
+        PathPosteriorEdge("teacher", "student", weight=1.0),
+        EncoderLogitEdge("teacher", "student", weight=1.0),
+    )
+    # What somebody says of an edge that has no such key is still refused.
+    for wrong in ({"gauge": "centred"}, {"match": "encoder_logits", "cells": "uniform"}):
+        with pytest.raises(InputError, match=r"\[0\]\.(gauge|cells) is not a known key"):
+            read_plan(path, settings, {"edge": wrong})
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

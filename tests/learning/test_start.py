@@ -19,7 +19,7 @@ from codert.learning.start import start
 from codert.learning.trainer import CHECKPOINT, Trainer
 from codert.models.folder import WORDPIECES, load_recogniser
 
-from ..tiny import TINY, tiny_plan
+from ..tiny import RECIPES, TINY, tiny_plan
 
 CPU = torch.device("cpu")
 Weights = dict[str, torch.Tensor]
@@ -162,6 +162,14 @@ def test_what_recognisers_of_a_model_begin_with_is_said_once(settings: Path) -> 
     assert found["teacher"] == {"front_end": "runs/big", "encoder": "runs/big"}
     assert found["student"] == {"encoder": "runs/little", "decoder": "runs/own"}
 
+    start["small"]["encoder"] = None  # type: ignore[index]
+    assert starts("implicit") == {"teacher": every, "student": {}}
+    drawn = {"teacher": {"start": {"decoder": None, "encoder": None}}}
+    found = starts("implicit", recognisers=drawn)
+    assert found == {"teacher": {"front_end": "runs/big"}, "student": {}}
+    start["large"] = None  # type: ignore[assignment]
+    assert starts("teacher") == {"teacher": {}}
+
 
 def test_what_settings_name_is_found_from_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
@@ -175,6 +183,30 @@ def test_what_settings_name_is_found_from_where_they_are(tmp_path: Path) -> None
     assert plan.wordpieces.model == f"{big}/wordpieces.model"
     assert plan.recognisers["teacher"].start == dict.fromkeys(PARTS, big)
     assert plan.recognisers["student"].start == {"encoder": "/else/where"}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        p
+        for p in sorted(RECIPES.glob("**/*.yaml"))
+        if "\nsettings:" in p.read_text()
+        and "frozen:" not in p.read_text()
+        and "experiments" not in p.parts
+    ],
+    ids=lambda path: path.stem,
+)
+def test_what_recipes_start_from_fits_them(recipe: Path) -> None:
+    plan = read_plan(recipe)
+    pieces = WordPieces.load(Path(plan.wordpieces.model or ""))
+    ensemble = Ensemble.build(plan, plan.features.mels, len(pieces))
+    start(plan, ensemble, pieces)
+    begun = load_recogniser(RECIPES.parent / "models" / "real-student")[0].front_end
+    students = [n for n, m in plan.recognisers.items() if m.model == "small"]
+    for name in students:
+        mean = ensemble.live[name].front_end.mean
+        assert torch.equal(mean, begun.mean)
+        assert mean.abs().sum() > 0
 
 
 @pytest.mark.parametrize(

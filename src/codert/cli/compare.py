@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codert.cli.arguments import Verbs, cache_argument, count, duration, settings_arguments, verb
 
-_DEMO_HOURS = 6.0  # of training speech
+_DEMO_HOURS = 5.0  # of training speech
 
 
 def add(verbs: Verbs) -> None:

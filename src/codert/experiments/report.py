@@ -21,7 +21,7 @@ from codert.experiments.report_figures import (
     recognisers,
     wer_figure,
 )
-from codert.learning.plan import Plan
+from codert.learning.plan import Member, Plan
 from codert.models.folder import write_text
 
 
@@ -59,17 +59,28 @@ class Lesson:
     @classmethod
     def of(cls, system: str, plan: Plan) -> "Lesson":
         """Of a plan."""
-        members = [
-            f"{name} ({f'frozen, from {Path(m.frozen).name}' if m.frozen else m.model})"
-            for name, m in plan.recognisers.items()
+        edges = [
+            f"{e.teacher} to {e.student}: {e.match}, weight {e.weight:g}"
+            + (f", shift {shift}" if (shift := getattr(e, "shift", 0)) else "")
+            for e in plan.edges
         ]
-        edges = [f"{e.teacher} to {e.student}: {e.match}, weight {e.weight:g}" for e in plan.edges]
         return cls(
             system,
-            ", ".join(members),
+            ", ".join(f"{name} ({_origin(m)})" for name, m in plan.recognisers.items()),
             ", ".join(plan.share) or "nothing",
             "; ".join(edges) or "nobody",
         )
+
+
+def _origin(member: Member) -> str:
+    """What a recogniser of a plan is, and what it begins with."""
+    if member.frozen:
+        return f"frozen, from {Path(member.frozen).name}"
+    begun: dict[str, list[str]] = {}
+    for part, folder in member.start.items():
+        begun.setdefault(Path(folder).name, []).append(part.replace("_", " "))
+    starts = (f"{' and '.join(parts)} from {name}" for name, parts in begun.items())
+    return ", ".join([member.model or "average", *starts])
 
 
 @dataclass(frozen=True)

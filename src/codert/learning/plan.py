@@ -4,7 +4,8 @@ All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -210,7 +211,8 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     Args:
         path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
             which holds what plans have in common (data, models, training). The key `edge`
-            holds what all edges have in common; it is laid under each of them. So is, by model,
+            holds what all edges have in common; it is laid under each of them, without what an edge
+            that matches something else has not. So is, by model,
             the key `start` under what its recognisers say of theirs. Its folders, and
             `wordpieces.model`, are relative to that file.
         settings: another file of settings in place of that one.
@@ -225,17 +227,23 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
         settings = path.parent / str(named)
     below = _placed(read_yaml(settings), settings.parent) if settings is not None else {}
     where = f"{path}" + (f" (with {settings})" if settings is not None else "")
-    keys = merged(merged(below, graph), over or {})
-    defaults = keys.pop("edge", None) or {}
-    if not isinstance(defaults, dict):
-        raise InputError(f"{where}: edge is {defaults!r}; write keys and values")
+    layers = [below, graph, over or {}]
+    keys = reduce(merged, layers)
+    keys.pop("edge", None)
+    common = [layer.get("edge") or {} for layer in layers]
+    for each in common:
+        if not isinstance(each, dict):
+            raise InputError(f"{where}: edge is {each!r}; write keys and values")
+    defaults = reduce(_under, common)
     if not keys.get("edges") and "match" in defaults:  # wrong, whether an edge reads it or not
         whole: Any = Edge
-        build(whole, {"from": "teacher", "to": "student"} | defaults, where, "edge")
+        build(whole, _under(defaults, {"from": "teacher", "to": "student"}), where, "edge")
     elif isinstance(keys.get("edges"), list):
-        keys["edges"] = [merged(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
+        keys["edges"] = [_under(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
     starts = keys.pop("start", None) or {}
-    if not isinstance(starts, dict) or not all(isinstance(x, str | dict) for x in starts.values()):
+    if not isinstance(starts, dict) or not all(
+        isinstance(x, str | dict | None) for x in starts.values()
+    ):
         raise InputError(f"{where}: start is {starts!r}; write MODEL: RUN, or MODEL: {{PART: RUN}}")
     if isinstance(keys.get("recognisers"), dict):
         keys["recognisers"] = _started(keys["recognisers"], starts, keys.get("share"))
@@ -248,6 +256,17 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
             )
     _check(plan, where)
     return plan
+
+
+def _under(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Keys of an edge laid over others; where it matches something else, what that has not goes."""
+    match = above.get("match", below.get("match"))
+    if match != below.get("match"):
+        for kind in get_args(Edge):
+            if kind.match == match:
+                known = {f.metadata.get("key", f.name) for f in fields(kind)}
+                below = {key: value for key, value in below.items() if key in known}
+    return merged(below, above)
 
 
 def _placed(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -265,10 +284,10 @@ def _placed(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     return settings | placed
 
 
-def _started(members: dict[str, Any], starts: dict[str, Any], share: Any) -> dict[str, Any]:
+def _started(members: dict[str, Any], starts: dict[Any, Any], share: Any) -> dict[str, Any]:
     """Members with their starts written out, and those of their models laid under them.
 
-    A shared part whose start no member says begins as the first one's model says.
+    A shared part whose start no member says begins as the first one's model says; null is drawn.
     """
     said = {
         name: _every_part(member["start"])
@@ -278,16 +297,19 @@ def _started(members: dict[str, Any], starts: dict[str, Any], share: Any) -> dic
     shared = set(share) if isinstance(share, list) else set()
     begun = {part for each in said.values() if isinstance(each, dict) for part in each} & shared
     for name, member in members.items():
-        if isinstance(member, dict) and member.get("model") in starts:
-            below = _every_part(starts[member["model"]])
-            below = {part: run for part, run in below.items() if part not in begun}
+        below = _every_part(starts.get(member.get("model")) if isinstance(member, dict) else None)
+        if below and isinstance(own := said.get(name, {}), dict):
+            below = {part: run for part, run in below.items() if run and part not in begun}
             begun |= below.keys() & shared
-            if isinstance(own := said.get(name, {}), dict):
-                said[name] = below | own
+            said[name] = below | own
     return {
-        name: member | {"start": said[name]} if name in said else member
+        name: member | {"start": _without_null(said[name])} if name in said else member
         for name, member in members.items()
     }
+
+
+def _without_null(start: Any) -> Any:
+    return {p: r for p, r in start.items() if r is not None} if isinstance(start, dict) else start
 
 
 def _every_part(start: Any) -> Any:

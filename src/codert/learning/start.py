@@ -52,6 +52,7 @@ def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) ->
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"{where}: its {name} is {shapes[0] or 'not there'} and that of models.{model} "
-                f"{shapes[1] or 'not there'}; give both the same dimensions, or start other parts"
+                f"{shapes[1] or 'not there'}; give both the same dimensions, or start other parts "
+                f"(--set start.{model}=null starts none)"
             )
     begun.load_state_dict(theirs)
