@@ -112,7 +112,7 @@ def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: s
         ("training.betas=[.nan, 0.9]", r"training\.betas\[0\] is nan; write a number"),
         ("training.weight_decay=-1", "training: weight_decay, .* at least 0"),
         ("training.ctc_weight=-0.3", "training: .*ctc_weight .* at least 0"),
-        ("training.fastemit=-0.01", "training: .*fastemit are at least 0"),
+        ("training.fastemit=-1", "training: fastemit is above -1"),
         ("training.clip=0", "training: clip is above 0"),
         ("training.checkpoint_every=-1", "training: checkpoint_every .* at least 0"),
         ("training.seed=-1", "training: .*seed are at least 0"),

@@ -78,7 +78,7 @@ class TrainingConfig:
             they share and the weights of an edge.
         accumulate: batches per update.
         ctc_weight: of a CTC loss per label on the encoder logits.
-        fastemit: FastEmit's weight.
+        fastemit: FastEmit's weight; below 0 labels come later.
         evaluate_every: epochs between looks at the development split.
         checkpoint_every: seconds between checkpoints; 0 for one after every update.
         seed: of initialisation, dropout, order and augmentation.
@@ -104,8 +104,10 @@ class TrainingConfig:
             raise ValueError("betas are two numbers from 0 to less than 1")
         if self.clip <= 0:
             raise ValueError("clip is above 0")
-        if min(self.weight_decay, self.ctc_weight, self.fastemit) < 0:
-            raise ValueError("weight_decay, ctc_weight and fastemit are at least 0")
+        if min(self.weight_decay, self.ctc_weight) < 0:
+            raise ValueError("weight_decay and ctc_weight are at least 0")
+        if self.fastemit <= -1:
+            raise ValueError("fastemit is above -1; at -1 no label would be learnt")
         if self.checkpoint_every < 0 or self.seed < 0:
             raise ValueError("checkpoint_every and seed are at least 0")
 

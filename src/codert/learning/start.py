@@ -9,6 +9,7 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import MODULES, Ensemble
 from codert.learning.plan import Plan, check_features
+from codert.models.encoder import Lookahead
 from codert.models.folder import WORDPIECES, load_recogniser
 
 
@@ -47,6 +48,10 @@ def check_wordpieces(folder: Path, wordpieces: WordPieces, where: str) -> None:
 
 def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) -> None:
     theirs, ours = source.state_dict(), begun.state_dict()
+    for name, module in begun.named_modules():
+        if isinstance(module, Lookahead):  # where they have none, it begins as the identity
+            weight = f"{name}.weight"
+            theirs.setdefault(weight, ours[weight])
     for name in theirs | ours:
         shapes = [tuple(x[name].shape) if name in x else None for x in (theirs, ours)]
         if shapes[0] != shapes[1]:

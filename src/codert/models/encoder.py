@@ -32,8 +32,8 @@ class LSTMEncoderConfig:
         width: of the LSTM layers; with full context half of it runs in each direction.
         dropout: after each layer.
         context: of the layers.
-        lookahead: output frames that the layers hear beyond the one that they give, besides the
-            front end's; what is said comes so much later ("output delay").
+        lookahead: output frames that are heard beyond the one given, besides the front end's, by
+            a `Lookahead` after the last layer; what is said comes so much later.
     """
 
     kind: Literal["lstm"] = "lstm"
@@ -144,11 +144,12 @@ class LSTMEncoder(nn.Module):
 
     def __init__(self, config: LSTMEncoderConfig, inputs: int) -> None:
         super().__init__()
-        self.width, self.lookahead = config.width, config.lookahead
+        self.width = config.width
         widths = [inputs] + [config.width] * (config.layers - 1)
         self.layers = nn.ModuleList(
             _ResidualLSTM(width, config.width, config.dropout, config.context) for width in widths
         )
+        self.lookahead = Lookahead(config.width, config.lookahead) if config.lookahead else None
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T', inputs), (B,) to (B, T', D), (B,)."""
@@ -157,13 +158,33 @@ class LSTMEncoder(nn.Module):
     def outputs(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
         """Of each layer, (B, T', D)."""
         outputs = []
-        if self.lookahead:  # behind an utterance's end there is silence, as padding is
-            frames = frames.masked_fill(~inside(lengths, frames.shape[1])[..., None], 0)
-            frames = nn.functional.pad(frames, (0, 0, 0, self.lookahead))
         for layer in self.layers:
             frames = layer(frames, lengths)
-            outputs.append(frames[:, self.lookahead :])
+            outputs.append(frames)
+        if self.lookahead is not None:
+            outputs[-1] = self.lookahead(frames, lengths)
         return outputs
+
+
+class Lookahead(nn.Module):
+    """Each frame and the next n, weighted by channel: a lookahead convolution (Wang et al., 2016).
+
+    So a recurrent layer need not remember what it is to say later, as it must where its output
+    is but delayed. It begins as the identity.
+    """
+
+    def __init__(self, width: int, ahead: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(ahead + 1, width))
+        nn.init.ones_(self.weight[0])
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T', D), (B,) to (B, T', D); behind an utterance's end there are zeros."""
+        count = frames.shape[1]
+        heard = frames.masked_fill(~inside(lengths, count)[..., None], 0)
+        heard = nn.functional.pad(heard, (0, 0, 0, len(self.weight) - 1))
+        ahead = [heard[:, i : i + count] for i in range(len(self.weight))]
+        return torch.stack(ahead, -1).mul(self.weight.T).sum(-1)
 
 
 class _ResidualLSTM(nn.Module):

@@ -36,8 +36,9 @@ def transducer_loss(lattice: Lattice, labels: Tensor, fastemit: float = 0.0) -> 
     Args:
         lattice: of (B, T, U+1) cells.
         labels: (B, U), each 1 to V - 1; what lies behind an utterance's length is not read.
-        fastemit: FastEmit's weight; scales the gradient of label arcs by 1 + fastemit and
-            leaves the value as it is.
+        fastemit: FastEmit's weight (arXiv 2010.11148); scales the gradient of label arcs by
+            1 + fastemit and leaves the value as it is. Below 0, which is beyond the paper, labels
+            come later.
 
     Returns:
         Nats per utterance, (B,); inf, with a gradient of 0, where no alignment is possible.
