@@ -110,7 +110,7 @@ def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: s
         ("training.betas=[0.9, 1.0]", "training: betas are .* from 0 to less than 1"),
         ("training.betas=[-0.1, 0.9]", "training: betas are .* from 0 to less than 1"),
         ("training.betas=[.nan, 0.9]", r"training\.betas\[0\] is nan; write a number"),
-        ("training.weight_decay=-1", "training: weight_decay, .* at least 0"),
+        ("training.weight_decay=-1", "training: weight_decay and .* at least 0"),
         ("training.ctc_weight=-0.3", "training: .*ctc_weight .* at least 0"),
         ("training.fastemit=-1", "training: fastemit is above -1"),
         ("training.clip=0", "training: clip is above 0"),
