@@ -16,7 +16,7 @@ from torch import Tensor
 
 from codert.decoding import greedy
 from codert.lattice import BLANK
-from codert.learning.plan import read_plan
+from codert.learning.recipe import read_plan
 from codert.models.recogniser import Encoded, Recogniser
 from measure import Case, Options, Row, main, measured, rounded, say
 

@@ -23,7 +23,8 @@ from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.learning.ensemble import Ensemble
 from codert.learning.machine import machine
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.trainer import Trainer
 from measure import Case, Options, Row, main, rounded, say
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 
 RATE = 16000
 TINY = """

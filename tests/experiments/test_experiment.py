@@ -17,7 +17,7 @@ import pytest
 from codert.cli import main, parser
 from codert.config import assignments
 from codert.experiments.records import RESULTS, UTTERANCES
-from codert.learning.plan import read_plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import SKIPPED, is_finished
 from codert.learning.trainer import CHECKPOINT
 

@@ -29,7 +29,7 @@ from codert.experiments.report import (
     render,
     write_report,
 )
-from codert.learning.plan import read_plan
+from codert.learning.recipe import read_plan
 from codert.models.joint import AdditiveJoint
 
 from ..tiny import tiny_plan
@@ -241,8 +241,8 @@ def test_what_was_trained_comes_from_the_plan(settings: Path) -> None:
     )
     found = Lesson.of("tandem-shared", begun)
     assert found.recognisers == (
-        "teacher (large, front end and encoder and decoder from big), "
-        "student (small, encoder from little)"
+        "teacher (large, front end and encoder and decoder from runs/big), "
+        "student (small, encoder from runs/little)"
     )
     assert found.edges == "teacher to student: encoder_logits, weight 1, shift -2"
     alone = Lesson.of("alone", tiny_plan("alone", settings))

@@ -14,7 +14,8 @@ from codert.data.dataset import Batch
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
-from codert.learning.plan import SHARED, Plan, read_plan
+from codert.learning.plan import SHARED, Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 from codert.models.folder import Card, save_recogniser

@@ -16,7 +16,7 @@ from codert.data.manifest import Utterance, write_manifest
 from codert.errors import InputError
 from codert.experiments.matrix import Matrix
 from codert.learning.estimate import estimate
-from codert.learning.plan import read_plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import train
 from codert.learning.trainer import CURVES
 from codert.models.recogniser import Recogniser

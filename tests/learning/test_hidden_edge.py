@@ -12,7 +12,8 @@ from codert.distillation import hidden_loss
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
 from codert.learning.trainer import CHECKPOINT
 

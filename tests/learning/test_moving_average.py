@@ -12,7 +12,8 @@ from codert.data.dataset import Batch
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.moving_average import MovingAverage
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
 from codert.learning.trainer import CHECKPOINT, Trainer
 from codert.models.folder import load_recogniser

@@ -6,7 +6,8 @@ import pytest
 from codert.config import assignments, build, merged, plain
 from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge, LatticeEdge, PathPosteriorEdge
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.schedule import EdgeSchedule, RateSchedule
 
 from ..tiny import RECIPES, tiny_plan
@@ -90,6 +91,8 @@ def assert_refused(path: Path, complaint: str) -> None:
         (edge("match: lattice, width: 2"), r"edges\[0\]: width is 2; it is of cells: best_path"),
         (edge("match: collapsed, cells: best_path, width: -1"), "width is -1; it is of cells"),
         (edge("match: lattice, samples: 2"), r"edges\[0\]: samples is 2; it is of cells: sampled"),
+        (TWO.replace("MODEL", "[a]"), r"model is \['a'\]; write text"),
+        (TWO.replace("MODEL", "a") + "share: [[decoder]]", r"share\[0\] is \['decoder'\]; write"),
         (
             edge("match: decoder_logits") + "\nshare: [decoder]",
             r"edges\[0\].match is 'decoder_logits', but 'teacher' and 'student' share their",
@@ -113,6 +116,9 @@ def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: s
         ("training.weight_decay=-1", "training: weight_decay and .* at least 0"),
         ("training.ctc_weight=-0.3", "training: .*ctc_weight .* at least 0"),
         ("training.fastemit=-1", "training: fastemit is above -1"),
+        ("edge.wieght=2", "edge.wieght is not a known key; did you mean 'weight'"),
+        ("edge=2", "edge is 2; write keys and values"),
+        ("start=[]", r"start is \[\]; write MODEL: RUN"),
         ("training.clip=0", "training: clip is above 0"),
         ("training.checkpoint_every=-1", "training: checkpoint_every .* at least 0"),
         ("training.seed=-1", "training: .*seed are at least 0"),
@@ -388,6 +394,7 @@ def test_every_recipe_is_a_plan(recipe: str) -> None:
 def test_settings_and_values_are_laid_over(settings: Path) -> None:
     plan = tiny_plan("alone", settings, training={"epochs": 7})
     assert plan.training.epochs == 7
+    assert tiny_plan("alone", settings, training={"fastemit": -0.1}).training.fastemit == -0.1
     assert plan.models["small"].encoder.subsampling == 4
 
 

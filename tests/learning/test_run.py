@@ -18,7 +18,8 @@ from codert.data.description import describe
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import HEARD, Outcome, heard_by, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 

@@ -1,6 +1,7 @@
 """Recognisers that start from finished ones: what they take, keep and learn."""
 
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import MODULES, Ensemble
 from codert.learning.objective import objective
-from codert.learning.plan import PARTS, Part, Plan, read_plan
+from codert.learning.plan import PARTS, Part, Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
 from codert.learning.start import start
 from codert.learning.trainer import CHECKPOINT, Trainer
@@ -201,21 +203,82 @@ def test_what_recipes_start_from_fits_them(recipe: Path) -> None:
     pieces = WordPieces.load(Path(plan.wordpieces.model or ""))
     ensemble = Ensemble.build(plan, plan.features.mels, len(pieces))
     start(plan, ensemble, pieces)
-    begun = load_recogniser(RECIPES.parent / "models" / "real-student")[0].front_end
-    students = [n for n, m in plan.recognisers.items() if m.model == "small"]
-    for name in students:
-        mean = ensemble.live[name].front_end.mean
-        assert torch.equal(mean, begun.mean)
-        assert mean.abs().sum() > 0
+    begun = [(n, p, f) for n, m in plan.recognisers.items() for p, f in m.start.items()]
+    for name, part, folder in begun:
+        theirs = load_recogniser(Path(folder))[0]
+        for module in MODULES[part]:
+            ours = ensemble.live[name].get_submodule(module).state_dict()
+            for key, value in theirs.get_submodule(module).state_dict().items():
+                assert torch.equal(ours[key], value)
+    assert begun
+
+
+def test_a_look_ahead_that_the_finished_one_lacks_begins_as_the_identity(
+    settings: Path, teacher: Path
+) -> None:
+    plan = tiny_plan(
+        "teacher",
+        settings,
+        recognisers={"teacher": {"start": str(teacher)}},
+        models={"large": {"encoder": {"lookahead": 2}}},
+    )
+    begun = started(plan, teacher).live["teacher"].eval()
+    finished = load_recogniser(teacher)[0].eval()
+    features, lengths = torch.randn(2, 30, 80), torch.tensor([30, 22])
+    found, expected = begun.encode(features, lengths), finished.encode(features, lengths)
+    for b, length in enumerate(found.lengths.tolist()):
+        assert torch.equal(found.logits[b, :length], expected.logits[b, :length])
+
+
+def test_a_bare_start_is_laid_over_part_by_part(tmp_path: Path, settings: Path) -> None:
+    below = tmp_path / "settings.yaml"
+    below.write_text(settings.read_text() + "start: {large: /runs/big}\n")
+    over: dict[str, Any] = {"start": {"large": {"encoder": None}}}
+    found = read_plan(RECIPES / "teacher.yaml", below, over).recognisers["teacher"].start
+    assert found == {"front_end": "/runs/big", "decoder": "/runs/big"}
+    over = {"recognisers": {"teacher": {"start": None}}}
+    assert read_plan(RECIPES / "teacher.yaml", below, over).recognisers["teacher"].start == {}
+
+
+def test_weights_of_another_frame_rate_are_refused(settings: Path, teacher: Path) -> None:
+    plan = tiny_plan(
+        "teacher",
+        settings,
+        recognisers={"teacher": {"start": {"front_end": str(teacher)}}},
+        models={"large": {"encoder": {"strides": [2, 4]}}},
+    )
+    with pytest.raises(InputError, match=r"start\.front_end: .*one frame for 4 .* for 8; give"):
+        started(plan, teacher)
+
+
+def test_a_wheel_holds_what_the_settings_name() -> None:
+    """At the same place beside the recipes as in the repository."""
+    wheel = tomllib.loads((RECIPES.parent / "pyproject.toml").read_text())
+    inside = wheel["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    for file in (RECIPES / "settings").glob("*.yaml"):
+        plan = read_plan(RECIPES / "tandem.yaml", file)
+        named = {Path(f) for m in plan.recognisers.values() for f in m.start.values()}
+        if plan.wordpieces.model:
+            named.add(Path(plan.wordpieces.model).parent)
+        for folder in named:
+            place = str(folder.relative_to(RECIPES.parent))
+            assert inside[place] == f"codert/{place}"
+            assert (folder / WORDPIECES).is_file()
 
 
 @pytest.mark.parametrize(
     ("start", "message"),
     [
         ("runs/big", "start is 'runs/big'; write MODEL: RUN"),
-        ({"large": 3}, "start is .*; write MODEL: RUN"),
-        ({"larg": "runs/big"}, "start.larg: no such model; known under models: small, large"),
-        ({"large": {"decodr": "r"}}, r"teacher\.start\.decodr .* did you mean 'decoder'"),
+        (["runs/big"], r"start is \['runs/big'\]; write MODEL: RUN"),
+        ({"large": 3}, r"start\.large is 3; write the folder of a run, or one by part"),
+        ({"large": ""}, r"start\.large is ''; write the folder of a run"),
+        (
+            {"small": {"encoder": False}},
+            r"start\.small\.encoder is False; write a run's folder, or",
+        ),
+        ({"larg": "runs/big"}, r"start\.larg is not a known key; did you mean 'large'"),
+        ({"small": {"decodr": "r"}}, r"start\.small\.decodr .* did you mean 'decoder'"),
     ],
 )
 def test_a_wrong_start_of_a_model_is_refused(start: Any, message: str, settings: Path) -> None:
@@ -392,7 +455,7 @@ TWO = "models: {a: {}, m: {encoder: {kind: module, module: 'x:Y', subsampling: 4
     ("members", "complaint"),
     [
         ("s: {model: a, start: {decodr: r}}", r"s\.start\.decodr .* did you mean 'decoder'"),
-        ("s: {model: a, start: 3}", r"s\.start is 3; write keys and values"),
+        ("s: {model: a, start: 3}", r"s\.start is 3; write the folder"),
         ("s: {model: a, keep: [decoder]}", r"s: keep: .* drawn; add start\.decoder"),
         ("s: {model: a, start: r, keep: [joint]}", r"s\.keep\[0\] is 'joint'; write 'front_end'"),
         ("s: {model: a, rate: 0}", r"s: rate is above 0"),

@@ -18,7 +18,8 @@ class Emissions:
 
     Attributes:
         seconds: of the frame that emits each label on the best path, (U,).
-        said: when it is emitted, (U,): later by what the encoder looks ahead.
+        said: when it is emitted, (U,): later by the encoder's `lookahead`; what the front end
+            hears ahead is left out.
         as_trained: log-probabilities of the encoder logits there, (U, V).
         centred: likewise with the gauge centred.
         joint: log-probabilities of the cells that the labels leave, (U, V).
@@ -45,7 +46,7 @@ class Emissions:
             reading: of an utterance.
             moved: the mean decoder logits, (V,).
             frame_seconds: how far apart its frames are.
-            lookahead: frames that the encoder hears beyond the one that it gives.
+            lookahead: the encoder's, in frames.
             at: seconds (U,) to look at for each label, in place of where it is emitted.
         """
         frames = reading.emitted
@@ -87,7 +88,7 @@ class Agreement:
         centred: likewise with each one's gauge centred.
         joint: of the joint logits, in the cells of the other one's best path that labels leave.
         delay_ms: how much later than the other one's best path its own emits each label, in
-            milliseconds, what each looks ahead included; negative where it is earlier.
+            milliseconds, the `lookahead` of each included; negative where it is earlier.
     """
 
     against: str

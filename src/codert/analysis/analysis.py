@@ -201,7 +201,7 @@ class _Subject:
         self.feature_seconds = features.shift_ms / 1000
         encoder = self.transcriber.card.model.encoder
         self.frame_seconds = self.feature_seconds * encoder.subsampling
-        self.clock = self.frame_seconds, encoder.lookahead
+        self.lookahead = encoder.lookahead
         objections = {u.id: _objection(normalise(u.text), pieces) for u in utterances}
         self.skipped = [Skipped(id, why) for id, why in objections.items() if why]
         usable = [u for u in utterances if not objections[u.id]]
@@ -209,6 +209,10 @@ class _Subject:
             why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
             raise InputError(f"{folder}: none of {len(utterances)} texts can be used{why}")
         self.dataset = Dataset(usable, pieces, features, DataConfig(), cache, training=False)
+
+    def emissions(self, reading: Reading, moved: Tensor, at: Tensor | None = None) -> Emissions:
+        """See `Emissions.of`."""
+        return Emissions.of(reading, moved, self.frame_seconds, self.lookahead, at)
 
     def labels(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The labels of every batch, on the device."""
@@ -302,10 +306,10 @@ class _Meters:
             return
         own = self._subject
         if self._first is own:
-            self._emissions[id] = Emissions.of(reading, self._moved, *own.clock)
+            self._emissions[id] = own.emissions(reading, self._moved)
         elif id in self._emissions:
             other = self._emissions[id]
-            here = Emissions.of(reading, self._moved, *own.clock, at=other.seconds)
+            here = own.emissions(reading, self._moved, at=other.seconds)
             self._agreement.add(other, here)
 
     def _trace(self, batch: Batch, row: int, reading: Reading) -> Trace:

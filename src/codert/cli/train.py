@@ -51,7 +51,7 @@ def add(verbs: Verbs) -> None:
 def _train(options: argparse.Namespace) -> int:
     from codert.config import assignments, check_name
     from codert.learning.machine import machine
-    from codert.learning.plan import read_plan
+    from codert.learning.recipe import read_plan
     from codert.learning.run import train
     from codert.learning.trainer import Stopped
 
@@ -85,7 +85,7 @@ def _estimate(options: argparse.Namespace) -> int:
     from codert.config import assignments, plain
     from codert.learning.estimate import estimate
     from codert.learning.machine import machine
-    from codert.learning.plan import read_plan
+    from codert.learning.recipe import read_plan
 
     plan = read_plan(options.recipe, options.settings, assignments(options.set))
     device = machine(options.device, options.threads)

@@ -9,7 +9,8 @@ from codert.config import merged
 from codert.errors import InputError
 from codert.experiments.experiment import Experiment, Variant
 from codert.experiments.recipes import recipes_folder
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 
 # How a recipe names the run of another plan: runs/PLAN/RECOGNISER.
 _RUNS = "runs"

@@ -10,7 +10,7 @@ from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.experiments.report import Example, Lesson, Portion, Report, read_curves
 from codert.learning.machine import machine
-from codert.learning.run import plan_of
+from codert.learning.run import placeless, plan_of
 
 _SHOWN = 6  # transcripts
 _ANALYSED = 32  # utterances
@@ -67,7 +67,7 @@ def report_of(
             name: max((line.get("core_seconds", 0.0) for line in lines), default=0.0)
             for name, lines in curves.items()
         },
-        recipes={name: yaml_of(trained) for name, trained in plans.items()},
+        recipes={name: yaml_of(placeless(trained)) for name, trained in plans.items()},
     )
 
 

@@ -20,7 +20,8 @@ from codert.experiments.recipes import recipes_folder
 from codert.experiments.records import Key, Records
 from codert.experiments.scoring import Order, Scoring
 from codert.experiments.training import Training, train_words
-from codert.learning.plan import Plan, read_plan
+from codert.learning.plan import Plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import is_finished
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codert.config import assignments
 from codert.experiments.jobs import Job
-from codert.learning.plan import read_plan
+from codert.learning.recipe import read_plan
 from codert.learning.run import is_finished
 from codert.learning.trainer import CHECKPOINT, CURVES
 

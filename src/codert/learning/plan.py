@@ -3,13 +3,11 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
-import os
-from dataclasses import dataclass, field, fields
-from functools import reduce
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from codert.config import build, check_name, merged, read_yaml
+from codert.config import build, check_name
 from codert.data.dataset import DataConfig
 from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
@@ -207,120 +205,8 @@ class Plan:
         return kept - trained
 
 
-def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
-    """Read a recipe.
-
-    Args:
-        path: the plan's YAML. Its key `settings` names a second YAML file, relative to it,
-            which holds what plans have in common (data, models, training). The key `edge`
-            holds what all edges have in common; it is laid under each of them, without what an edge
-            that matches something else has not. So is, by model,
-            the key `start` under what its recognisers say of theirs. Its folders, and
-            `wordpieces.model`, are relative to that file.
-        settings: another file of settings in place of that one.
-        over: keys laid over both.
-
-    Raises:
-        InputError: a file, key or value that is wrong, with the mend.
-    """
-    graph = read_yaml(path)
-    named = graph.pop("settings", None)
-    if settings is None and named is not None:
-        settings = path.parent / str(named)
-    below = _placed(read_yaml(settings), settings.parent) if settings is not None else {}
-    where = f"{path}" + (f" (with {settings})" if settings is not None else "")
-    layers = [below, graph, over or {}]
-    keys = reduce(merged, layers)
-    keys.pop("edge", None)
-    common = [layer.get("edge") or {} for layer in layers]
-    for each in common:
-        if not isinstance(each, dict):
-            raise InputError(f"{where}: edge is {each!r}; write keys and values")
-    defaults = reduce(_under, common)
-    if not keys.get("edges") and "match" in defaults:  # wrong, whether an edge reads it or not
-        whole: Any = Edge
-        build(whole, _under(defaults, {"from": "teacher", "to": "student"}), where, "edge")
-    elif isinstance(keys.get("edges"), list):
-        keys["edges"] = [_under(defaults, e) if isinstance(e, dict) else e for e in keys["edges"]]
-    starts = keys.pop("start", None) or {}
-    if not isinstance(starts, dict) or not all(
-        isinstance(x, str | dict | None) for x in starts.values()
-    ):
-        raise InputError(f"{where}: start is {starts!r}; write MODEL: RUN, or MODEL: {{PART: RUN}}")
-    if isinstance(keys.get("recognisers"), dict):
-        keys["recognisers"] = _started(keys["recognisers"], starts, keys.get("share"))
-    plan = build(Plan, keys, where)
-    for model in starts:
-        if model not in plan.models:
-            raise InputError(
-                f"{where}: start.{model}: no such model; known under models: "
-                f"{', '.join(plan.models)}"
-            )
-    _check(plan, where)
-    return plan
-
-
-def _under(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Keys of an edge laid over others; where it matches something else, what that has not goes."""
-    match = above.get("match", below.get("match"))
-    if match != below.get("match"):
-        for kind in get_args(Edge):
-            if kind.match == match:
-                known = {f.metadata.get("key", f.name) for f in fields(kind)}
-                below = {key: value for key, value in below.items() if key in known}
-    return merged(below, above)
-
-
-def _placed(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings with what they name of finished recognisers, relative to their folder, found."""
-
-    def found(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: found(each) for key, each in value.items()}
-        return os.path.normpath(folder / value) if isinstance(value, str) else value
-
-    start, wordpieces = settings.get("start"), settings.get("wordpieces")
-    placed = {} if start is None else {"start": found(start)}
-    if isinstance(wordpieces, dict) and "model" in wordpieces:
-        placed["wordpieces"] = wordpieces | {"model": found(wordpieces["model"])}
-    return settings | placed
-
-
-def _started(members: dict[str, Any], starts: dict[Any, Any], share: Any) -> dict[str, Any]:
-    """Members with their starts written out, and those of their models laid under them.
-
-    A shared part whose start no member says begins as the first one's model says; null is drawn.
-    """
-    said = {
-        name: _every_part(member["start"])
-        for name, member in members.items()
-        if isinstance(member, dict) and "start" in member
-    }
-    shared = set(share) if isinstance(share, list) else set()
-    begun = {part for each in said.values() if isinstance(each, dict) for part in each} & shared
-    for name, member in members.items():
-        below = _every_part(starts.get(member.get("model")) if isinstance(member, dict) else None)
-        if below and isinstance(own := said.get(name, {}), dict):
-            below = {part: run for part, run in below.items() if run and part not in begun}
-            begun |= below.keys() & shared
-            said[name] = below | own
-    return {
-        name: member | {"start": _without_null(said[name])} if name in said else member
-        for name, member in members.items()
-    }
-
-
-def _without_null(start: Any) -> Any:
-    return {p: r for p, r in start.items() if r is not None} if isinstance(start, dict) else start
-
-
-def _every_part(start: Any) -> Any:
-    """A bare `start: RUN` written out."""
-    return dict.fromkeys(PARTS, start) if isinstance(start, str) else start
-
-
-def _check(plan: Plan, where: str) -> None:
-    """What types cannot say; raises InputError."""
+def check(plan: Plan, where: str) -> None:
+    """What types cannot say of a plan read from a file; raises InputError."""
     for name, member in plan.recognisers.items():
         if member.model is not None and member.model not in plan.models:
             raise InputError(

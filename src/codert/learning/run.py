@@ -175,7 +175,10 @@ def wordpieces_of(plan: Plan, utterances: Iterable[Utterance]) -> WordPieces:
         InputError: there are none, or the plan's size does not suit the texts.
     """
     if plan.wordpieces.model is not None:
-        return WordPieces.load(Path(plan.wordpieces.model))
+        try:
+            return WordPieces.load(Path(plan.wordpieces.model))
+        except InputError as error:
+            raise InputError(f"wordpieces.model: {error}") from None
     texts = [text for each in utterances if (text := normalise(each.text))]
     if not texts and plan.data.untranscribed and plan.frozen:
         return WordPieces.load(next(iter(plan.frozen.values())) / WORDPIECES)

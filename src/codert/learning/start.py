@@ -9,6 +9,7 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import MODULES, Ensemble
 from codert.learning.plan import Plan, check_features
+from codert.models import RecogniserConfig
 from codert.models.encoder import Lookahead
 from codert.models.folder import WORDPIECES, load_recogniser
 
@@ -31,6 +32,8 @@ def start(plan: Plan, ensemble: Ensemble, wordpieces: WordPieces) -> None:
                 check_features(card, plan, where)
             if part != "front_end":
                 check_wordpieces(folder, wordpieces, where)
+            if part != "decoder":
+                _check_frame_rate(card.model, plan.live[name], where)
             for module in MODULES[part]:
                 begun = ensemble.live[name].get_submodule(module)
                 _copy(source.get_submodule(module), begun, where, member.model)
@@ -46,6 +49,16 @@ def check_wordpieces(folder: Path, wordpieces: WordPieces, where: str) -> None:
         )
 
 
+def _check_frame_rate(theirs: RecogniserConfig, ours: RecogniserConfig, where: str) -> None:
+    """Weights of equal shapes mean something else at another frame rate."""
+    rates = [config.encoder.subsampling for config in (theirs, ours)]
+    if rates[0] != rates[1]:
+        raise InputError(
+            f"{where}: it has one frame for {rates[0]} of the features' and this one for "
+            f"{rates[1]}; give both the same strides, or write null there"
+        )
+
+
 def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) -> None:
     theirs, ours = source.state_dict(), begun.state_dict()
     for name, module in begun.named_modules():
@@ -57,7 +70,6 @@ def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) ->
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"{where}: its {name} is {shapes[0] or 'not there'} and that of models.{model} "
-                f"{shapes[1] or 'not there'}; give both the same dimensions, or start other parts "
-                f"(--set start.{model}=null starts none)"
+                f"{shapes[1] or 'not there'}; give both the same dimensions, or write null there"
             )
     begun.load_state_dict(theirs)
