@@ -22,11 +22,18 @@ from codert.models.predictor import StatelessPredictorConfig
 CPU = torch.device("cpu")
 
 
-def untrained(folder: Path, texts: list[str], seed: int, pieces: int = 9, stride: int = 2) -> Path:
+def untrained(
+    folder: Path,
+    texts: list[str],
+    seed: int,
+    pieces: int = 9,
+    stride: int = 2,
+    lookahead: int = 0,
+) -> Path:
     torch.manual_seed(seed)
     wordpieces = WordPieces.train(texts, WordPieceConfig(size=pieces))
     config = RecogniserConfig(
-        LSTMEncoderConfig(channels=8, strides=(2, stride), layers=1, width=8),
+        LSTMEncoderConfig(channels=8, strides=(2, stride), layers=1, width=8, lookahead=lookahead),
         StatelessPredictorConfig(width=8),
     )
     features = FeatureConfig(mels=20)
@@ -119,6 +126,17 @@ def test_a_recogniser_agrees_with_itself(
     assert found.as_trained.top == found.joint.top == 100
     assert found.joint.kl == pytest.approx(0, abs=1e-6)
     assert set(found.delay_ms.quantiles) == {0.0}
+
+
+def test_what_an_encoder_looks_ahead_counts_as_delay(
+    texts: list[str], utterances: list[Utterance], cache: Path, tmp_path: Path
+) -> None:
+    """It begins as the identity, so the second says the same, two frames of 40 ms later."""
+    runs = [untrained(tmp_path / str(n), texts, seed=0, lookahead=n) for n in (0, 2)]
+    found = analyse(runs, utterances[:3], cache, CPU)[1].analysis.agreement
+    assert found is not None
+    assert found.delay_ms.mean == pytest.approx(80)
+    assert found.joint.top == 100
 
 
 def test_traces_are_of_the_utterances_asked_for(analysed: list[Analysed]) -> None:
