@@ -26,7 +26,7 @@ methods = pytest.mark.parametrize("method", METHODS)
 
 def plan_of(method: str, settings: Path, teacher: Path) -> Plan:
     over: dict[str, object] = {}
-    for keys in read_plan(RECIPES / "methods" / f"{method}.yaml").needs:
+    for keys in tiny_plan(f"methods/{method}", settings).needs:
         over = merged(over, nested(("recognisers", *keys), str(teacher)))
     return tiny_plan(f"methods/{method}", settings, **over)
 
