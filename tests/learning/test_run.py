@@ -19,7 +19,6 @@ from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.plan import Plan
-from codert.learning.recipe import read_plan
 from codert.learning.run import HEARD, Outcome, heard_by, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
@@ -68,7 +67,7 @@ def test_every_recipe_trains(recipe: str, run: Any, settings: Path, teacher: Pat
     over: dict[str, object] = {}
     if recipe == "shared-front-end":
         over = {"models": {"large": {"encoder": {"channels": 8, "width": 16}}}}
-    for keys in read_plan(RECIPES / f"{recipe}.yaml").needs:
+    for keys in tiny_plan(recipe, settings, **over).needs:
         over = merged(over, nested(("recognisers", *keys), str(teacher)))
     plan = tiny_plan(recipe, settings, **over)
     outcome = run(plan)
