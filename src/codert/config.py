@@ -198,8 +198,7 @@ def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:
     if not isinstance(value, Mapping):
         raise _wrong(where, key, value, "keys and values")
     hints = typing.get_type_hints(cls)
-    # Metadata lets a field have a key that Python reserves, such as `from`.
-    fields = {f.metadata.get("key", f.name): f for f in dataclasses.fields(cls)}
+    fields = fields_by_key(cls)
     for given in value:
         if given not in fields:
             raise unknown_key(where, _join(key, str(given)), str(given), fields)
@@ -219,6 +218,14 @@ def _convert_dataclass(cls: Any, value: Any, where: str, key: str) -> Any:
         raise InputError(f"{where}: {key}: {error}" if key else f"{where}: {error}") from None
 
 
+def fields_by_key(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
+    """The fields of a dataclass, or of one's instance, by their keys in YAML and JSON.
+
+    Metadata lets a field have a key that Python reserves, such as `from`.
+    """
+    return {f.metadata.get("key", f.name): f for f in dataclasses.fields(cls)}
+
+
 def check_name(name: str) -> None:
     """Raises ValueError for a name that is to be a folder's and cannot."""
     if not _NAME.fullmatch(name):
@@ -236,10 +243,7 @@ def unknown_key(where: str, key: str, name: str, known: Iterable[str]) -> InputE
 def plain(value: Any) -> Any:
     """A configuration as plain data, ready for YAML or JSON; the inverse of `build`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            f.metadata.get("key", f.name): plain(getattr(value, f.name))
-            for f in dataclasses.fields(value)
-        }
+        return {key: plain(getattr(value, f.name)) for key, f in fields_by_key(value).items()}
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -334,13 +334,20 @@ edges:
     assert build(Plan, plain(plan), "f") == plan
 
 
-def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
-    ends = "from: teacher, to: student"
+def edges_over(tmp_path: Path, common: str, second: str) -> tuple[Path, Path]:
+    """A recipe of a bare edge and one that says something, and settings for all edges."""
     settings = tmp_path / "settings.yaml"
-    settings.write_text(
-        TWO.replace("MODEL", "a") + "edge: {match: lattice, weight: 2, schedule: {ramp: 0.5}}"
+    settings.write_text(TWO.replace("MODEL", "a") + f"edge: {{{common}}}")
+    ends = "from: teacher, to: student"
+    return write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, {second}}}]"), settings
+
+
+def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
+    path, settings = edges_over(
+        tmp_path,
+        "match: lattice, weight: 2, schedule: {ramp: 0.5}",
+        "weight: 3, schedule: {end: 0.9}",
     )
-    path = write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, weight: 3, schedule: {{end: 0.9}}}}]")
     plan = read_plan(path, settings)
     assert plan.edges == (
         LatticeEdge("teacher", "student", weight=2.0, schedule=EdgeSchedule(ramp=0.5)),
@@ -359,12 +366,9 @@ def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
 
 
 def test_what_an_edge_that_matches_something_else_has_not_is_left_out(tmp_path: Path) -> None:
-    ends = "from: teacher, to: student"
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(
-        TWO.replace("MODEL", "a") + "edge: {match: lattice, weight: 2, shift: -2, cells: uniform}"
+    path, settings = edges_over(
+        tmp_path, "match: lattice, weight: 2, shift: -2, cells: uniform", "match: encoder_logits"
     )
-    path = write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, match: encoder_logits}}]")
     assert read_plan(path, settings).edges == (
         LatticeEdge("teacher", "student", weight=2.0, shift=-2, cells="uniform"),
         EncoderLogitEdge("teacher", "student", weight=2.0, shift=-2),

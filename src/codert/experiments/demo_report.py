@@ -41,7 +41,7 @@ def report_of(
     test = corpus["test"]
     curves = read_curves(runs)
     scores = {name: {s.id: s for s in system.scores} for name, system in systems.items()}
-    plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
+    plans = {name: placeless(trained) for name in systems if (trained := plan_of(runs / name))}
     return Report(
         title="What a small recogniser gained by learning together with a big one",
         understands=f"Trained to understand {systems[_DETAILED].card.understands}.",
@@ -67,7 +67,7 @@ def report_of(
             name: max((line.get("core_seconds", 0.0) for line in lines), default=0.0)
             for name, lines in curves.items()
         },
-        recipes={name: yaml_of(placeless(trained)) for name, trained in plans.items()},
+        recipes={name: yaml_of(trained) for name, trained in plans.items()},
     )
 
 

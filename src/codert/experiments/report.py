@@ -78,7 +78,7 @@ def _origin(member: Member) -> str:
         return f"frozen, from {Path(member.frozen).name}"
     begun: dict[str, list[str]] = {}
     for part, folder in member.start.items():
-        begun.setdefault("/".join(Path(folder).parts[-2:]), []).append(part.replace("_", " "))
+        begun.setdefault(folder, []).append(part.replace("_", " "))
     starts = (f"{' and '.join(parts)} from {name}" for name, parts in begun.items())
     return ", ".join([member.model or "average", *starts])
 

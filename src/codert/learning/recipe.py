@@ -2,20 +2,18 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
-from codert.config import build, merged, read_yaml, unknown_key
+from codert.config import build, fields_by_key, merged, read_yaml, unknown_key
 from codert.errors import InputError
 from codert.learning.edges import Edge
 from codert.learning.plan import PARTS, Plan, check
 
 # By what an edge matches, the keys that it may have.
-_EDGE_KEYS: dict[str, set[str]] = {
-    kind.match: {f.metadata.get("key", f.name) for f in fields(kind)} for kind in get_args(Edge)
-}
+_EDGE_KEYS: dict[str, set[str]] = {kind.match: set(fields_by_key(kind)) for kind in get_args(Edge)}
+_ANY_EDGES_KEYS = sorted(set[str]().union(*_EDGE_KEYS.values()))
 
 
 def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | None = None) -> Plan:
@@ -67,10 +65,9 @@ def _edge(keys: Any, where: str) -> dict[str, Any]:
     """What all edges have in common; raises InputError for keys that no edge has."""
     if not isinstance(keys, dict | None):
         raise InputError(f"{where}: edge is {keys!r}; write keys and values")
-    known = sorted(set[str]().union(*_EDGE_KEYS.values()))
     for key in keys or {}:
-        if key not in known:
-            raise unknown_key(where, f"edge.{key}", str(key), known)
+        if key not in _ANY_EDGES_KEYS:
+            raise unknown_key(where, f"edge.{key}", str(key), _ANY_EDGES_KEYS)
     return keys or {}
 
 
@@ -146,8 +143,7 @@ def _started(
         below = starts.get(model, {}) if isinstance(model, str) else {}
         below = {part: run for part, run in below.items() if run and part not in begun}
         begun |= below.keys() & shared
-        if start := {p: run for p, run in (below | said.get(name, {})).items() if run}:
-            result[name] = member | {"start": start}
-        elif name in said:
-            result[name] = {key: value for key, value in member.items() if key != "start"}
+        if below or name in said:
+            start = below | said.get(name, {})
+            result[name] = member | {"start": {part: run for part, run in start.items() if run}}
     return result
