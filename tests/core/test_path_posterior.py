@@ -22,27 +22,35 @@ divergences = pytest.mark.parametrize("divergence", DIVERGENCES)
 pairs = pytest.mark.parametrize(("of_teacher", "of_student"), PAIRS)
 
 
-def log_posterior(case: Case, b: int, temperature: float) -> Tensor:
-    """Of every path of an utterance, in the order of `paths`."""
+def log_posterior(case: Case, b: int, temperature: float, first: int, frames: int) -> Tensor:
+    """Of every path of an utterance over so many frames of it, in the order of `paths`."""
     blank, label = arc_scores(case.logits() / temperature, case.labels)
-    T, U = int(case.frame_lengths[b]), int(case.label_lengths[b])
     scores = [
-        torch.stack([(label if is_label else blank)[b, t, u] for is_label, t, u in way]).sum()
-        for way in paths(T, U)
+        torch.stack(
+            [(label if is_label else blank)[b, first + t, u] for is_label, t, u in way]
+        ).sum()
+        for way in paths(frames, int(case.label_lengths[b]))
     ]
     return torch.stack(scores).log_softmax(0)
 
 
 def slow(
-    teacher: Case, student: Case, divergence: OfPaths = "kl", temperature: float = 1.0
+    teacher: Case,
+    student: Case,
+    divergence: OfPaths = "kl",
+    temperature: float = 1.0,
+    shift: int = 0,
 ) -> Tensor:
     """Of each utterance, (B,)."""
     values = []
     for b, T in enumerate(student.frame_lengths.tolist()):
-        if not T:
+        if T <= abs(shift):
             values.append(torch.zeros((), dtype=torch.float64))
             continue
-        p, q = (log_posterior(case, b, temperature) for case in (teacher, student))
+        p, q = (
+            log_posterior(case, b, temperature, first, T - abs(shift))
+            for case, first in ((teacher, max(0, shift)), (student, max(0, -shift)))
+        )
         if divergence == "reverse_kl":
             p, q = q, p
         values.append((p.exp() * (p - q)).sum())
@@ -50,22 +58,30 @@ def slow(
 
 
 def slow_loss(
-    teacher: Case, student: Case, divergence: OfPaths = "kl", temperature: float = 1.0
+    teacher: Case,
+    student: Case,
+    divergence: OfPaths = "kl",
+    temperature: float = 1.0,
+    shift: int = 0,
 ) -> Tensor:
     arcs = sum(
-        T + U
+        T - abs(shift) + U
         for T, U in zip(student.frame_lengths.tolist(), student.label_lengths.tolist(), strict=True)
-        if T
+        if T > abs(shift)
     )
-    total: Tensor = slow(teacher, student, divergence, temperature).sum() / arcs
+    total: Tensor = slow(teacher, student, divergence, temperature, shift).sum() / arcs
     return total * temperature**2
 
 
 def loss_of(
-    teacher: Case, student: Case, divergence: OfPaths = "kl", temperature: float = 1.0
+    teacher: Case,
+    student: Case,
+    divergence: OfPaths = "kl",
+    temperature: float = 1.0,
+    shift: int = 0,
 ) -> Tensor:
     lattices = teacher.lattice(), student.lattice()
-    return path_posterior_loss(*lattices, student.labels, divergence, temperature)
+    return path_posterior_loss(*lattices, student.labels, divergence, temperature, shift)
 
 
 def learnt(loss: Tensor, *sides: Case) -> tuple[Tensor, ...]:
@@ -104,6 +120,27 @@ def test_matches_path_by_path(
     assert_close_to(loss, slow_loss(*sides, divergence, temperature), *sides)
 
 
+@divergences
+@pairs
+@pytest.mark.parametrize("shift", [-2, -1, 1])
+def test_a_shift_compares_alignments_that_come_later(
+    divergence: OfPaths, of_teacher: str, of_student: str, shift: int
+) -> None:
+    sides = pair(of_teacher, of_student)
+    expected = slow_loss(*sides, divergence, shift=shift)
+    assert_close_to(loss_of(*sides, divergence, shift=shift), expected, *sides)
+
+
+def test_a_student_that_is_late_by_the_shift_has_nothing_to_learn() -> None:
+    teacher = make_case("additive", [4, 6], [2, 3])
+    e, d = teacher.leaves
+    for shift in (-1, -2):
+        late = teacher.of(e.detach().roll(-shift, 1).requires_grad_(), d)
+        loss = loss_of(teacher, late, shift=shift)
+        assert float(loss.detach()) == pytest.approx(0, abs=1e-13)
+        assert float(loss_of(teacher, late).detach()) > 0.01
+
+
 @few
 @given(cases(), st.sampled_from(JOINTS), st.sampled_from(DIVERGENCES))
 def test_matches_in_all_shapes(student: Case, joint: str, divergence: OfPaths) -> None:
@@ -129,12 +166,14 @@ def test_gradcheck(divergence: OfPaths, of_teacher: str, of_student: str) -> Non
 @divergences
 @pairs
 @pytest.mark.parametrize("filling", [math.nan, 1e30])
+@pytest.mark.parametrize("shift", [0, -1])
 def test_padding_may_hold_anything(
-    divergence: OfPaths, of_teacher: str, of_student: str, filling: float
+    divergence: OfPaths, of_teacher: str, of_student: str, filling: float, shift: int
 ) -> None:
     teacher, student = pair(of_teacher, of_student)
     filled = teacher.filled(filling), student.filled(filling)
-    expected, loss = loss_of(teacher, student, divergence), loss_of(*filled, divergence)
+    expected = loss_of(teacher, student, divergence, shift=shift)
+    loss = loss_of(*filled, divergence, shift=shift)
     assert torch.equal(loss, expected)
     for mine, theirs in zip(learnt(loss, *filled), learnt(expected, teacher, student), strict=True):
         assert torch.equal(mine, theirs)
@@ -206,6 +245,8 @@ def test_lattices_of_other_sizes_and_other_divergences_are_refused() -> None:
     teacher, student = make_case("additive", [4], [2]), make_case("additive", [5], [2])
     with pytest.raises(ValueError, match=r"\(1, 4, 3\) cells and the other \(1, 5, 3\)"):
         loss_of(teacher, student)
+    with pytest.raises(ValueError, match=r"has 4 frames, the student 5, and the ratio is 1"):
+        loss_of(teacher, student, shift=-1)
     with pytest.raises(ValueError, match=r"'l2'; write kl or reverse_kl$"):
         loss_of(student, student, "l2")  # type: ignore[arg-type]
 

@@ -90,7 +90,9 @@ def test_an_edge_over_cells_is_the_loss_of_that_name(
     assert torch.equal(loss_of(edge, pair), expected)
 
 
-@pytest.mark.parametrize("keys", [{}, {"divergence": "reverse_kl", "temperature": 3.0}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"divergence": "reverse_kl", "temperature": 3.0, "shift": -1}]
+)
 def test_a_path_posterior_edge_is_the_path_posterior_loss(
     keys: dict[str, Any], pair: tuple[Case, Case]
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from codert.config import assignments, build, merged, plain
 from codert.errors import InputError
-from codert.learning.edges import EncoderLogitEdge, LatticeEdge, PathPosteriorEdge
+from codert.learning.edges import DecoderLogitEdge, EncoderLogitEdge, LatticeEdge
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.schedule import EdgeSchedule, RateSchedule
@@ -72,7 +72,6 @@ def assert_refused(path: Path, complaint: str) -> None:
         ),
         (edge("match: encoder_logits, gauge: mean"), "write 'as_trained' or 'centred'"),
         (edge("match: decoder_logits, shift: 1"), "shift is not a known key"),
-        (edge("match: path_posterior, shift: 1"), "shift is not a known key"),
         (edge("match: path_posterior, cells: teacher"), "cells is not a known key"),
         (
             edge("match: collapsed, divergence: l2"),
@@ -373,9 +372,9 @@ def test_what_an_edge_that_matches_something_else_has_not_is_left_out(tmp_path: 
         LatticeEdge("teacher", "student", weight=2.0, shift=-2, cells="uniform"),
         EncoderLogitEdge("teacher", "student", weight=2.0, shift=-2),
     )
-    over = {"edge": {"match": "path_posterior", "weight": 1.0}}
+    over = {"edge": {"match": "decoder_logits", "weight": 1.0}}
     assert read_plan(path, settings, over).edges == (
-        PathPosteriorEdge("teacher", "student", weight=1.0),
+        DecoderLogitEdge("teacher", "student", weight=1.0),
         EncoderLogitEdge("teacher", "student", weight=1.0),
     )
     # What somebody says of an edge that has no such key is still refused.

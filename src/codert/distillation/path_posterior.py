@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from codert.distillation.divergences import check_divergence
+from codert.distillation.frames import Frames
 from codert.lattice import Lattice
 from codert.transducer import path_relative_entropy
 
@@ -20,6 +21,7 @@ def path_posterior_loss(
     labels: Tensor,
     divergence: OfPaths = "kl",
     temperature: float = 1.0,
+    shift: int = 0,
 ) -> Tensor:
     """The divergence per arc between two posteriors over the paths of the labels, a scalar.
 
@@ -29,6 +31,8 @@ def path_posterior_loss(
         labels: (B, U), as for `transducer_loss`.
         divergence: kl, of the student from the teacher, or reverse_kl; others have no closed form.
         temperature: divides the logits; the loss is multiplied by its square.
+        shift: the student's frame t is the teacher's t + shift; below 0 all labels are to come so
+            much later. Of frames that only one of the two has nothing is asked.
 
     Returns:
         What all utterances come to by the number of their arcs, T + U in each path; 0 where no
@@ -39,6 +43,11 @@ def path_posterior_loss(
             divergence.
     """
     check_divergence(divergence, temperature, 0.5, get_args(OfPaths))
+    if shift:
+        sizes = teacher.shape[1], student.shape[1]
+        frames = Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift)
+        teacher = teacher.frames(frames.teacher, frames.lengths)
+        student = student.frames(frames.student, frames.lengths)
     p, q = teacher.tempered(temperature), student.tempered(temperature)
     if divergence == "reverse_kl":
         p, q = q, p

@@ -98,17 +98,24 @@ class PathPosteriorEdge(BaseEdge):
 
     Attributes:
         divergence: how the two are compared.
+        shift: the student's frame t is the teacher's t + shift.
     """
 
     divergence: OfPaths = "kl"
+    shift: int = 0
     match: Literal["path_posterior"] = "path_posterior"
 
     def loss(
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
         """See `path_posterior_loss`."""
-        lattices = _lattices(self, teacher, student)
-        return path_posterior_loss(*lattices, labels, self.divergence, self.temperature)
+        return path_posterior_loss(
+            *_lattices(self, teacher, student),
+            labels,
+            self.divergence,
+            self.temperature,
+            self.shift,
+        )
 
 
 def _lattices(edge: BaseEdge, teacher: Outputs, student: Outputs) -> tuple[Lattice, Lattice]:
