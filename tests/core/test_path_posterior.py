@@ -43,12 +43,12 @@ def slow(
 ) -> Tensor:
     """Of each utterance, (B,)."""
     values = []
-    for b, T in enumerate(student.frame_lengths.tolist()):
-        if T <= abs(shift):
+    for b, T in enumerate((student.frame_lengths - abs(shift)).tolist()):
+        if T < 1:
             values.append(torch.zeros((), dtype=torch.float64))
             continue
         p, q = (
-            log_posterior(case, b, temperature, first, T - abs(shift))
+            log_posterior(case, b, temperature, first, T)
             for case, first in ((teacher, max(0, shift)), (student, max(0, -shift)))
         )
         if divergence == "reverse_kl":
@@ -64,11 +64,8 @@ def slow_loss(
     temperature: float = 1.0,
     shift: int = 0,
 ) -> Tensor:
-    arcs = sum(
-        T - abs(shift) + U
-        for T, U in zip(student.frame_lengths.tolist(), student.label_lengths.tolist(), strict=True)
-        if T > abs(shift)
-    )
+    frames = student.frame_lengths - abs(shift)
+    arcs = (frames + student.label_lengths)[frames > 0].sum()
     total: Tensor = slow(teacher, student, divergence, temperature, shift).sum() / arcs
     return total * temperature**2
 
