@@ -13,7 +13,7 @@ from .tiny import JOINTS, batch, dense, emissions, tiny
 
 def said(seconds: list[float], logits: Tensor) -> Emissions:
     log_p = logits.log_softmax(-1)
-    return Emissions(torch.tensor(seconds), torch.tensor(seconds), log_p, log_p, log_p)
+    return Emissions(torch.tensor(seconds), log_p, log_p, log_p)
 
 
 def test_delays_are_in_milliseconds_and_signed() -> None:
@@ -53,38 +53,27 @@ def test_nothing_compared_is_no_agreement() -> None:
 
 
 @pytest.mark.parametrize("joint", JOINTS, ids=lambda joint: joint.kind)
-def test_both_are_read_where_the_first_emits(joint: JointConfig) -> None:
-    first, second, inputs = tiny(joint, 0), tiny(joint, 1), batch(3)
-    moved = [mean_decoder_logits(each, [inputs[2:]]) for each in (first, second)]
-    for b, (one, other) in enumerate(zip(read(first, *inputs), read(second, *inputs), strict=True)):
-        reference = Emissions.of(one, moved[0], 0.02)
-        found = Emissions.of(other, moved[1], 0.02, at=reference.seconds)
-        frames, positions = emissions(first, inputs, b), list(range(len(one.labels)))
-        logits = dense(second, inputs, b)
+def test_a_recogniser_is_read_where_it_emits_itself(joint: JointConfig) -> None:
+    recogniser, inputs = tiny(joint, 1), batch(3)
+    moved = mean_decoder_logits(recogniser, [inputs[2:]])
+    for b, reading in enumerate(read(recogniser, *inputs)):
+        found = Emissions.of(reading, moved, 0.02)
+        frames, positions = emissions(recogniser, inputs, b), list(range(len(reading.labels)))
+        logits = dense(recogniser, inputs, b)
         torch.testing.assert_close(found.as_trained, logits.encoder[frames].log_softmax(-1))
-        torch.testing.assert_close(
-            found.centred, (logits.encoder[frames] + moved[1]).log_softmax(-1)
-        )
+        torch.testing.assert_close(found.centred, (logits.encoder[frames] + moved).log_softmax(-1))
         torch.testing.assert_close(found.joint, logits.joint[frames, positions].log_softmax(-1))
-        own = torch.tensor(emissions(second, inputs, b))
-        torch.testing.assert_close(found.seconds, own * 0.02)
+        torch.testing.assert_close(found.said, torch.tensor(frames) * 0.02)
 
 
-def test_what_an_encoder_looks_ahead_delays_what_it_says_and_not_what_it_says_it_of() -> None:
+def test_who_is_late_agrees_as_far_as_it_says_the_same() -> None:
     reading = read(tiny(JOINTS[0]), *batch())[0]
-    at_once = Emissions.of(reading, torch.zeros(7), 0.04)
-    later = Emissions.of(reading, torch.zeros(7), 0.04, lookahead=3, at=at_once.seconds)
-    torch.testing.assert_close(later.as_trained, at_once.as_trained)
+    at_once, later = (Emissions.of(reading, torch.zeros(7), 0.04, ahead) for ahead in (0, 3))
     meter = AgreementMeter("first")
     meter.add(at_once, later)
     found = meter.agreement()
     assert found is not None
     assert found.delay_ms.mean == pytest.approx(120)
-
-
-def test_frames_of_another_rate_are_found_by_time() -> None:
-    reading = read(tiny(JOINTS[0]), *batch())[0]
-    last = len(reading.encoder_logits) - 1
-    found = Emissions.of(reading, torch.zeros(7), 0.08, at=torch.tensor([0.07, 99.0]))
-    expected = reading.encoder_logits[[1, last]].log_softmax(-1)
-    torch.testing.assert_close(found.as_trained, expected)
+    for match in (found.as_trained, found.centred, found.joint):
+        assert match.top == 100
+        assert match.kl == pytest.approx(0, abs=1e-6)

@@ -116,7 +116,7 @@ def analysed(name: str, text: str, against: str | None = None) -> Analysed:
     if against is not None:
         pairs = AgreementMeter(against)
         emissions = Emissions.of(reading, torch.zeros(5), 0.04)
-        pairs.add(emissions, Emissions.of(reading, torch.zeros(5), 0.08, at=emissions.seconds))
+        pairs.add(emissions, Emissions.of(reading, torch.zeros(5), 0.08))
         agreement = pairs.agreement()
     analysis = Analysis(
         run=name,

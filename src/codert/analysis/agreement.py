@@ -14,18 +14,16 @@ from codert.analysis.reading import Reading
 
 @dataclass(frozen=True, eq=False)
 class Emissions:
-    """What a recogniser says where it emits the labels of an utterance.
+    """What a recogniser says where its best path emits the labels of an utterance.
 
     Attributes:
-        seconds: of the frame that emits each label on the best path, (U,).
-        said: when it is emitted, (U,): later by the encoder's `lookahead`; what the front end
-            hears ahead is left out.
+        said: when each label is emitted, in seconds, (U,): later by the encoder's `lookahead`; what
+            the front end hears ahead is left out.
         as_trained: log-probabilities of the encoder logits there, (U, V).
         centred: likewise with the gauge centred.
         joint: log-probabilities of the cells that the labels leave, (U, V).
     """
 
-    seconds: Tensor
     said: Tensor
     as_trained: Tensor
     centred: Tensor
@@ -33,12 +31,7 @@ class Emissions:
 
     @classmethod
     def of(
-        cls,
-        reading: Reading,
-        moved: Tensor,
-        frame_seconds: float,
-        lookahead: int = 0,
-        at: Tensor | None = None,
+        cls, reading: Reading, moved: Tensor, frame_seconds: float, lookahead: int = 0
     ) -> "Emissions":
         """Of a reading.
 
@@ -47,17 +40,12 @@ class Emissions:
             moved: the mean decoder logits, (V,).
             frame_seconds: how far apart its frames are.
             lookahead: the encoder's, in frames.
-            at: seconds (U,) to look at for each label, in place of where it is emitted.
         """
         frames = reading.emitted
-        if at is not None:
-            last = len(reading.encoder_logits) - 1
-            frames = (at / frame_seconds).round().long().clamp(0, last).to(frames.device)
         encoder = reading.encoder_logits[frames]
         joint = reading.joint_logits(frames, torch.arange(len(frames), device=frames.device))
         return cls(
-            reading.emitted.cpu() * frame_seconds,
-            (reading.emitted.cpu() + lookahead) * frame_seconds,
+            (frames.cpu() + lookahead) * frame_seconds,
             encoder.log_softmax(-1).cpu(),
             (encoder + moved.to(encoder)).log_softmax(-1).cpu(),
             joint.log_softmax(-1).cpu(),
@@ -66,7 +54,9 @@ class Emissions:
 
 @dataclass(frozen=True)
 class Match:
-    """How alike two recognisers' distributions are where the first emits labels.
+    """How alike two recognisers' distributions are, each where it emits a label.
+
+    So one that is late by its training is not said to disagree.
 
     Attributes:
         top: how often the same symbol is the likeliest, in percent.
@@ -84,9 +74,9 @@ class Agreement:
     Attributes:
         against: the other one.
         labels: how many were compared.
-        as_trained: of the encoder logits, at the frames where the other one emits labels.
+        as_trained: of the encoder logits, at the frames where each one's best path emits labels.
         centred: likewise with each one's gauge centred.
-        joint: of the joint logits, in the cells of the other one's best path that labels leave.
+        joint: of the joint logits, in the cells of each one's best path that labels leave.
         delay_ms: how much later than the other one's best path its own emits each label, in
             milliseconds, the `lookahead` of each included; negative where it is earlier.
     """
@@ -109,7 +99,7 @@ class AgreementMeter:
         self._sums = torch.zeros(3, 2, dtype=torch.float64)
 
     def add(self, first: Emissions, second: Emissions) -> None:
-        """Compare one more utterance: the other recogniser's, and this one's at the same times."""
+        """Compare one more utterance: the other recogniser's emissions, and this one's."""
         self._delays.append(1000 * (second.said - first.said).double())
         self._sums += torch.stack(
             [

@@ -210,10 +210,6 @@ class _Subject:
             raise InputError(f"{folder}: none of {len(utterances)} texts can be used{why}")
         self.dataset = Dataset(usable, pieces, features, DataConfig(), cache, training=False)
 
-    def emissions(self, reading: Reading, moved: Tensor, at: Tensor | None = None) -> Emissions:
-        """See `Emissions.of`."""
-        return Emissions.of(reading, moved, self.frame_seconds, self.lookahead, at)
-
     def labels(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The labels of every batch, on the device."""
         for batch in self.dataset.batches(0):
@@ -305,12 +301,11 @@ class _Meters:
         if self._first is None:
             return
         own = self._subject
+        emissions = Emissions.of(reading, self._moved, own.frame_seconds, own.lookahead)
         if self._first is own:
-            self._emissions[id] = own.emissions(reading, self._moved)
+            self._emissions[id] = emissions
         elif id in self._emissions:
-            other = self._emissions[id]
-            here = own.emissions(reading, self._moved, at=other.seconds)
-            self._agreement.add(other, here)
+            self._agreement.add(self._emissions[id], emissions)
 
     def _trace(self, batch: Batch, row: int, reading: Reading) -> Trace:
         id, own = batch.ids[row], self._subject
