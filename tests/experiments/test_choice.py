@@ -158,6 +158,23 @@ def test_the_error_rate_is_the_mean_over_seeds_of_all_folds_together(
     assert chosen["folder"].endswith("tones/fold0/seed0/a/student")
 
 
+def test_what_is_not_scored_on_all_folds_yet_is_left_out_and_named(
+    results: Any, choose: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for plan, seed, folds in (("a", 0, 2), ("a", 1, 1), ("b", 0, 1)):
+        for fold in range(folds):
+            ids = "ab" if fold == 0 else "cd"
+            results(plan, [4 + seed, 4], width="narrow", seed=seed, fold=fold, ids=ids)
+    found = choose()
+    assert [(point["plan"], point["seeds"]) for point in found["points"]] == [("a", [0])]
+    assert [each.split(" in ")[0] for each in found["left_out"]] == [
+        "a/student from seed 1",
+        "b/student from seed 0",
+    ]
+    assert main(["choose", str(tmp_path / "out")]) == 0
+    assert "scored on fold 0 of fold 0, 1." in capsys.readouterr().out
+
+
 def test_some_runs_of_an_experiment_may_be_named(results: Any, choose: Any) -> None:
     a = results("a", [5, 5], width="narrow")
     b = results("b", [1, 1], width="narrow")

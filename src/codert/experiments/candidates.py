@@ -33,8 +33,13 @@ class Candidate:
         return mean(self.wer_by_seed.values())
 
 
-def candidates(folders: Sequence[Path], split: str) -> list[Candidate]:
-    """The recognisers in some folders, by their results on a split.
+_Group = tuple[Path, str, str, str]  # an experiment's folder, a corpus, a plan and a recogniser
+
+
+def candidates(folders: Sequence[Path], split: str) -> tuple[list[Candidate], list[str]]:
+    """The recognisers in some folders, by their results on a split, and what is left out.
+
+    Of an experiment that goes on, seeds that are not yet scored on all folds are left out.
 
     Args:
         folders: of experiments, or of any of the runs in them.
@@ -44,7 +49,7 @@ def candidates(folders: Sequence[Path], split: str) -> list[Candidate]:
         InputError: a folder has no results, they are not about the same speech, or a run is not
             beside its results.
     """
-    found: dict[tuple[Path, str, str, str], dict[Key, Record]] = {}
+    found: dict[_Group, dict[Key, Record]] = {}
     for folder in folders:
         root, records = recorded(folder)
         chosen = {key: record for key, record in records.items() if record.split == split}
@@ -57,8 +62,9 @@ def candidates(folders: Sequence[Path], split: str) -> list[Candidate]:
         for key, record in chosen.items():
             group = found.setdefault((root, record.corpus, record.plan, record.recogniser), {})
             group[key] = record
+    left_out = _leave_out_unfinished(found)
     _check_same_speech(found)
-    return [_candidate(root, group) for (root, *_), group in found.items()]
+    return [_candidate(root, group) for (root, *_), group in found.items()], left_out
 
 
 def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
@@ -101,7 +107,28 @@ def records_below(folder: Path, root: Path) -> dict[Key, Record]:
     }
 
 
-def _check_same_speech(found: dict[tuple[Path, str, str, str], dict[Key, Record]]) -> None:
+def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
+    """Drop seeds with fewer folds than others have; what was dropped, by name."""
+    folds: dict[tuple[_Group, int], set[int | None]] = {}
+    for group, records in found.items():
+        for key, record in records.items():
+            folds.setdefault((group, record.seed), set()).add(key[0].fold)
+    most = max(folds.values(), key=len)
+    left_out = []
+    for (group, seed), some in folds.items():
+        if some < most:
+            root, _, plan, recogniser = group
+            left_out.append(
+                f"{plan}/{recogniser} from seed {seed} in {root}: scored on {_folds(some)} of "
+                f"{_folds(most)}"
+            )
+            found[group] = {key: r for key, r in found[group].items() if r.seed != seed}
+    for group in [group for group, records in found.items() if not records]:
+        del found[group]
+    return left_out
+
+
+def _check_same_speech(found: dict[_Group, dict[Key, Record]]) -> None:
     """Raises InputError unless all were scored on the same utterances of the same folds."""
     corpora: dict[str, str] = {}
     for root, corpus, plan, _ in found:

@@ -76,12 +76,14 @@ class Choice(TypedDict):
         split: that the error rates are of.
         chosen: the best student that fits.
         points: all, the smallest first.
+        left_out: what is not scored on all folds yet.
     """
 
     corpus: str
     split: str
     chosen: Point
     points: list[Point]
+    left_out: list[str]
 
 
 def choose(folders: Sequence[Path], split: str, budget: Budget) -> Choice:
@@ -95,7 +97,7 @@ def choose(folders: Sequence[Path], split: str, budget: Budget) -> Choice:
     Raises:
         InputError: there are no results or no runs, they do not compare, or no student fits.
     """
-    found = candidates(folders, split)
+    found, left_out = candidates(folders, split)
     points = sorted((_point(each, budget) for each in found), key=lambda p: (p["mb"], p["wer"]))
     students = [point for point in points if point["role"] == "student"]
     if not students:
@@ -119,6 +121,7 @@ def choose(folders: Sequence[Path], split: str, budget: Budget) -> Choice:
         split=split,
         chosen=min(fitting, key=lambda point: (point["wer"], point["mb"])),
         points=points,
+        left_out=left_out,
     )
 
 

@@ -28,6 +28,7 @@ def table(choice: Choice, machine: str) -> str:
             "deviation over seeds.",
             f"RTF: measured now on {machine}, one thread, an utterance at a time.",
             "On the curve: no student as small or smaller makes as few errors.",
+            *(f"Left out: {each}." for each in choice["left_out"]),
             f"chosen: {os.path.relpath(chosen['folder'])}",
         ]
     )
