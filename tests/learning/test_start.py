@@ -435,7 +435,8 @@ def test_an_encoder_of_other_features_or_of_nobody_is_refused(
     with pytest.raises(InputError, match=r"teacher\.start\.front_end: .*: it hears .*-400"):
         run(plan)
     members["teacher"]["start"]["front_end"] = str(teacher.parent)
-    with pytest.raises(InputError, match="not a recogniser"):
+    mend = r"teacher\.start\.front_end: .*: no recogniser is there; .* --set .*\.front_end=RUN"
+    with pytest.raises(InputError, match=mend):
         run(tiny_plan("teacher", settings, recognisers=members), "2")
 
 

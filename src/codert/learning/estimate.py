@@ -12,7 +12,7 @@ from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.machine import name_of
 from codert.learning.plan import Plan
-from codert.learning.run import prepared
+from codert.learning.run import check_finished, prepared
 from codert.learning.schedule import EdgeSchedule
 from codert.learning.trainer import Trainer
 
@@ -111,6 +111,7 @@ def estimate(
         edges=tuple(replace(edge, schedule=EdgeSchedule()) for edge in plan.edges),
         recognisers={n: replace(member, cached=False) for n, member in plan.recognisers.items()},
     )
+    check_finished(plan, starts=False)
     ensemble, training, _, wordpieces = prepared(measured, manifests, cache, device)
     trainer = Trainer(
         measured, ensemble, training, None, wordpieces, Path(), lambda name, step: None, device

@@ -83,6 +83,8 @@ def train(
         Stopped: the run was asked to stop; resume it later.
     """
     _claim(folder, plan, resume)
+    # A checkpoint has what became of what the recognisers began with.
+    check_finished(plan, starts=not resume)
     ensemble, training, development, wordpieces = prepared(plan, manifests, cache, device)
     folders = {name: folder / name for name in ensemble.made}
 
@@ -103,7 +105,7 @@ def train(
     trainer = Trainer(plan, ensemble, training, development, wordpieces, folder, save_best, device)
     if resume:
         trainer.resume()
-    else:  # a checkpoint has what became of it
+    else:
         start(plan, ensemble, wordpieces)
         ensemble.follow(updates=0)
     parts = [part for part in (training, development) if part]
@@ -122,7 +124,6 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     Raises:
         InputError: bad data, or a frozen teacher that does not fit it.
     """
-    _check_finished(plan)
     utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
     by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for utterance in utterances:
@@ -158,13 +159,14 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     return Prepared(ensemble, training, development, wordpieces)
 
 
-def _check_finished(plan: Plan) -> None:
-    """Raises InputError where a teacher that should be finished is not there."""
-    for name, folder in plan.frozen.items():
-        if not (folder / CONFIG).is_file():
+def check_finished(plan: Plan, *, starts: bool) -> None:
+    """Raises InputError where a recogniser that the plan takes, or also starts from, is missing."""
+    for (name, *keys), folder in plan.needs.items():
+        if (starts or keys == ["frozen"]) and not (folder / CONFIG).is_file():
+            key = ".".join(["recognisers", name, *keys])
             raise InputError(
-                f"recognisers.{name}.frozen: {folder}: no recogniser is there; train it first, as "
-                f"with recipes/teacher.yaml, or name another: --set recognisers.{name}.frozen=RUN"
+                f"{key}: {folder}: no recogniser is there; train it first, as with "
+                f"recipes/teacher.yaml, or name another: --set {key}=RUN"
             )
 
 
