@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -354,10 +355,14 @@ def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
     )
     over = {"edge": {"match": "encoder_logits", "weight": 0.5}}
     plan = read_plan(path, settings, over)
-    assert [(edge.match, edge.weight) for edge in plan.edges] == [
-        ("encoder_logits", 0.5),
-        ("encoder_logits", 3.0),
+    assert [(edge.match, edge.weight, edge.schedule.end) for edge in plan.edges] == [
+        ("encoder_logits", 0.5, 1.0),
+        ("encoder_logits", 0.5, 0.9),
     ]
+    # Edges that are laid over as well say what they say.
+    ends = {"from": "teacher", "to": "student"}
+    over["edges"] = [ends, ends | {"weight": 4.0}]  # type: ignore[assignment]
+    assert [edge.weight for edge in read_plan(path, settings, over).edges] == [0.5, 4.0]
     assert_refused(
         write(tmp_path, "edges: [student]\nsettings: settings.yaml"),
         r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or",
@@ -375,12 +380,23 @@ def test_what_an_edge_that_matches_something_else_has_not_is_left_out(tmp_path: 
     over = {"edge": {"match": "decoder_logits", "weight": 1.0}}
     assert read_plan(path, settings, over).edges == (
         DecoderLogitEdge("teacher", "student", weight=1.0),
-        EncoderLogitEdge("teacher", "student", weight=1.0),
+        DecoderLogitEdge("teacher", "student", weight=1.0),
     )
-    # What somebody says of an edge that has no such key is still refused.
-    for wrong in ({"gauge": "centred"}, {"match": "encoder_logits", "cells": "uniform"}):
-        with pytest.raises(InputError, match=r"\[0\]\.(gauge|cells) is not a known key"):
-            read_plan(path, settings, {"edge": wrong})
+
+
+def test_what_is_laid_over_edges_goes_over_each_that_has_such_a_key(tmp_path: Path) -> None:
+    path, settings = edges_over(tmp_path, "match: lattice", "match: encoder_logits, gauge: centred")
+
+    def edges(**keys: Any) -> tuple[Any, ...]:
+        return read_plan(path, settings, {"edge": keys}).edges
+
+    lattice, encoder = edges(cells="uniform", gauge="as_trained", shift=-1)
+    assert lattice == LatticeEdge("teacher", "student", cells="uniform", shift=-1)
+    assert encoder == EncoderLogitEdge("teacher", "student", shift=-1)
+    # What none of them has is refused.
+    for wrong in ({"size": 3}, {"match": "encoder_logits", "cells": "uniform"}):
+        with pytest.raises(InputError, match=r"\[0\]\.(size|cells) is not a known key"):
+            edges(**wrong)
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
 
     A recipe names its `settings`, a file relative to it. Two keys, mostly of settings, are no
     plan's: `edge` holds what all edges have in common and is laid under each of them, but for what
-    an edge that matches something else has not; `start` says by model what its recognisers begin
+    an edge that matches something else has not (where `over` has it, over each edge of the recipe
+    that has such keys); `start` says by model what its recognisers begin
     with, and is laid under what they say themselves (null: with nothing).
 
     Args:
@@ -39,16 +40,20 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     if settings is None and named is not None:
         settings = path.parent / str(named)
     where = f"{path}" + (f" (with {settings})" if settings is not None else "")
-    below = _placed(read_yaml(settings), settings.parent, where) if settings is not None else {}
-    layers = [below, recipe, over or {}]
+    placed = _placed(read_yaml(settings), settings.parent, where) if settings is not None else {}
+    layers = [placed, recipe, over or {}]
     keys = reduce(merged, layers)
     keys.pop("edge", None)
-    edge = reduce(_under, (_edge(layer.get("edge"), where) for layer in layers))
+    common = [_edge(layer.get("edge"), where) for layer in layers]
+    edge = reduce(_under, common)
     if not keys.get("edges") and "match" in edge:  # wrong, whether an edge reads it or not
         whole: Any = Edge
         build(whole, _under(edge, {"from": "teacher", "to": "student"}), where, "edge")
-    elif isinstance(keys.get("edges"), list):
-        keys["edges"] = [_under(edge, e) if isinstance(e, dict) else e for e in keys["edges"]]
+    elif isinstance(edges := keys.get("edges"), list):
+        above = {} if "edges" in layers[-1] else common.pop()
+        below = reduce(_under, common)
+        edges = [_under(below, e) if isinstance(e, dict) else e for e in edges]
+        keys["edges"] = _over(edges, above)
     keys.pop("start", None)
     start = reduce(merged, (_starts(layer.get("start"), where) for layer in layers))
     if isinstance(keys.get("recognisers"), dict):
@@ -78,6 +83,22 @@ def _under(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         known = _EDGE_KEYS.get(match, set())
         below = {key: value for key, value in below.items() if key in known}
     return merged(below, above)
+
+
+def _over(edges: list[Any], keys: dict[str, Any]) -> list[Any]:
+    """Edges with keys laid over each that has such; what none of them has is laid over all."""
+
+    def known(edge: dict[str, Any]) -> set[str]:
+        match = keys.get("match", edge.get("match"))
+        return _EDGE_KEYS.get(match, set()) if isinstance(match, str) else set()
+
+    nobodys = keys.keys() - set[str]().union(*(known(e) for e in edges if isinstance(e, dict)))
+    return [
+        _under(e, {k: v for k, v in keys.items() if k in known(e) | nobodys})
+        if isinstance(e, dict)
+        else e
+        for e in edges
+    ]
 
 
 def _placed(settings: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
