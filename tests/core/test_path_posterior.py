@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from codert.distillation import OfPaths, path_posterior_loss
+from codert.distillation import OfPaths, lattice_loss, path_posterior_loss
 from codert.transducer import path_relative_entropy, recursion
 
 from .brute_force import JOINTS, Case, arc_scores, cases, few, make_case, partner, paths
@@ -241,9 +241,18 @@ def test_no_paths_cost_nothing(
 def test_lattices_of_other_sizes_and_other_divergences_are_refused() -> None:
     teacher, student = make_case("additive", [4], [2]), make_case("additive", [5], [2])
     with pytest.raises(ValueError, match=r"\(1, 4, 3\) cells and the other \(1, 5, 3\)"):
-        loss_of(teacher, student)
-    with pytest.raises(ValueError, match=r"has 4 frames, the student 5, and the ratio is 1"):
-        loss_of(teacher, student, shift=-1)
+        path_relative_entropy(teacher.lattice(), student.lattice(), student.labels)
+    for shift in (0, -1):
+        with pytest.raises(ValueError, match=r"has 4 frames, the student 5, and the ratio is 1"):
+            loss_of(teacher, student, shift=shift)
+    fewer = make_case("additive", [5], [1], more_labels=1)
+    for loss in (path_posterior_loss, lattice_loss):
+        with pytest.raises(ValueError, match=r"has \[1\] labels and the student's \[2\]"):
+            loss(fewer.lattice(), student.lattice(), student.labels)
+        with pytest.raises(ValueError, match="one set of word-pieces"):
+            loss(make_case("additive", [5], [2], V=9).lattice(), student.lattice(), student.labels)
+    with pytest.raises(ValueError, match="temperature is nan; write a number above 0"):
+        loss_of(student, student, temperature=math.nan)
     with pytest.raises(ValueError, match=r"'l2'; write kl or reverse_kl$"):
         loss_of(student, student, "l2")  # type: ignore[arg-type]
 

@@ -114,7 +114,7 @@ def check_divergence(
     """Raises ValueError where there is no such divergence, naming those that are `possible`."""
     if divergence not in possible:
         raise ValueError(f"divergence is {divergence!r}; write {' or '.join(possible)}")
-    if temperature <= 0:
+    if not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature}; write a number above 0")
     if divergence == "cosine" and temperature != 1:
         raise ValueError("the cosine does not feel a temperature; remove temperature")

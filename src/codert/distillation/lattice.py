@@ -131,12 +131,23 @@ def collapsed_loss(
     return _mean(weights[chosen], each) * temperature**2
 
 
-def _frames(teacher: Lattice, student: Lattice, shift: int, ratio: int) -> Frames:
+def check_one_batch(teacher: Lattice, student: Lattice) -> None:
+    """Raises ValueError for lattices of other labels or other symbols."""
     if teacher.shape[::2] != student.shape[::2] or teacher.shape[3] != student.shape[3]:
         raise ValueError(
             f"the teacher's lattice is {teacher.shape} and the student's {student.shape}; "
             "give both one batch and one set of word-pieces"
         )
+    lengths = teacher.label_lengths, student.label_lengths
+    if lengths[0].is_cpu and lengths[1].is_cpu and not torch.equal(*lengths):
+        raise ValueError(
+            f"the teacher's lattice has {lengths[0].tolist()} labels and the student's "
+            f"{lengths[1].tolist()}; give both one batch"
+        )
+
+
+def _frames(teacher: Lattice, student: Lattice, shift: int, ratio: int) -> Frames:
+    check_one_batch(teacher, student)
     sizes = teacher.shape[1], student.shape[1]
     return Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift, ratio)
 

@@ -1,6 +1,9 @@
 """Distillation of the posterior over alignments: which path the labels take, and no more.
 
 It does not ask how likely the labels are, so it does not depend on how sure a teacher is of them.
+
+Source: Chang et al., "Revisiting the Entropy Semiring for Neural Speech Recognition" (2023), arXiv
+2312.10087, which distils alignments; how it is computed here: `path_relative_entropy`.
 """
 
 from typing import Literal, get_args
@@ -9,6 +12,7 @@ from torch import Tensor
 
 from codert.distillation.divergences import check_divergence
 from codert.distillation.frames import Frames
+from codert.distillation.lattice import check_one_batch
 from codert.lattice import Lattice
 from codert.transducer import path_relative_entropy
 
@@ -43,9 +47,10 @@ def path_posterior_loss(
             divergence.
     """
     check_divergence(divergence, temperature, 0.5, get_args(OfPaths))
+    check_one_batch(teacher, student)
+    sizes = teacher.shape[1], student.shape[1]
+    frames = Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift)
     if shift:
-        sizes = teacher.shape[1], student.shape[1]
-        frames = Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift)
         teacher = teacher.frames(frames.teacher, frames.lengths)
         student = student.frames(frames.student, frames.lengths)
     p, q = teacher.tempered(temperature), student.tempered(temperature)
