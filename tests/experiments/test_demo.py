@@ -1,12 +1,17 @@
 """The demo on a tiny corpus: every promised file, and going on where it was stopped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from codert.data.manifest import read_manifest, write_manifest
 from codert.errors import InputError
+from codert.evaluation.results import Result
 from codert.experiments.demo import SYSTEMS, Demo
+from codert.experiments.demo_report import aims
 from codert.experiments.recipes import recipes_folder
 
 from ..tiny import RECIPES
@@ -23,8 +28,12 @@ def test_the_demo_trains_scores_and_reports(
     cache: Path,
     tmp_path: Path,
 ) -> None:
-    demo = Demo(recipes_folder(), corpus, tmp_path, cache, settings, ("training.epochs=1",))
-    rows = demo.run()
+    utterances = read_manifest(corpus)
+    manifest = tmp_path / "manifest.tsv"
+    write_manifest(manifest, [*utterances, replace(utterances[0], id="long", seconds=99.0)])
+    demo = Demo(recipes_folder(), manifest, tmp_path, cache, settings, ("training.epochs=1",))
+    rows, left_out = demo.run()
+    assert [each.id for each in left_out] == ["long"]
     assert rows == json.loads((tmp_path / "results.json").read_text())
     assert [(row["strategy"], row["name"]) for row in rows] == list(SYSTEMS.items())
     for row in rows:
@@ -33,10 +42,28 @@ def test_the_demo_trains_scores_and_reports(
         assert (row["p"] is None) == (row["werr"] is None) == (row["werr_ci"] is None) == alone
     report = (tmp_path / "report.html").read_text()
     assert "tandem-shared" in report
+    assert "6 test utterances of 4 speakers, 4 of whom are in the training split too." in report
+    assert "long (99.0 s of audio; max_seconds is 30)." in report
     for plan, name in SYSTEMS.items():
         assert (tmp_path / plan / name / "weights.safetensors").is_file()
     # All is trained already: a second call only scores and gives the same.
-    assert demo.run() == rows
+    assert demo.run() == (rows, left_out)
+
+
+def test_the_report_says_what_was_aimed_for_and_what_came_out() -> None:
+    def row(strategy: str, wer: float, werr: float | None) -> Result:
+        result = {"strategy": strategy, "wer": wer, "werr": werr, "p": werr and 0.0123}
+        return cast("Result", result)
+
+    rows = [row("alone", 40.0, None), row("static", 30.0, 25.0), row("teacher", 21.0, 47.5)]
+    rows += [row("tandem", 38.0, 5.0), row("implicit", 41.0, -2.5), row("tandem-shared", 36.0, 10)]
+    errors, teacher, best = aims(rows)
+    assert errors == "The student alone makes 40.0 % errors (aim: 8 to 45 %)."
+    assert teacher == "The teacher makes 0.53 of its errors (aim: 0.5 at most)."
+    assert best == (
+        "The best co-learned student, tandem-shared, makes 10.0 % fewer, p 0.012 "
+        "(aim: 15 % at least, p below 0.01)."
+    )
 
 
 def test_a_corpus_without_a_test_split_is_refused_before_training(

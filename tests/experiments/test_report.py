@@ -20,6 +20,7 @@ from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.results import Result, headings, table
 from codert.experiments.analysis_report import as_json, as_text, write_analysis
+from codert.experiments.demo_report import from_here
 from codert.experiments.report import (
     Example,
     Lesson,
@@ -30,6 +31,7 @@ from codert.experiments.report import (
     write_report,
 )
 from codert.learning.recipe import read_plan
+from codert.learning.run import with_places
 from codert.models.joint import AdditiveJoint
 
 from ..tiny import tiny_plan
@@ -245,6 +247,12 @@ def test_what_was_trained_comes_from_the_plan(settings: Path) -> None:
         "student (small, encoder from runs/little)"
     )
     assert found.edges == "teacher to student: encoder_logits, weight 1, shift -2"
+    edge = {"match": "lattice", "cells": "uniform", "gradient": "both", "schedule": {"ramp": 0.25}}
+    other = Lesson.of("tandem-shared", tiny_plan("tandem-shared", settings, edge=edge))
+    assert other.edges == (
+        'teacher to student: lattice, weight 1, schedule {"start": 0.0, "ramp": 0.25, "end": 1.0, '
+        '"fade": 0.0}, gradient both, cells uniform'
+    )
     alone = Lesson.of("alone", tiny_plan("alone", settings))
     assert (alone.shared, alone.edges) == ("nothing", "nobody")
 
@@ -255,8 +263,13 @@ def test_portions_are_counted() -> None:
 
 
 @pytest.mark.parametrize("name", ["alone", "static", "tandem", "tandem-shared"])
-def test_a_recipe_that_is_shown_can_be_trained(name: str, settings: Path, tmp_path: Path) -> None:
-    plan = tiny_plan(name, settings)
+def test_a_recipe_that_is_shown_can_be_trained(
+    name: str, settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = {"small": {"encoder": str(tmp_path / "models" / "ears")}} if name == "alone" else {}
+    plan = with_places(tiny_plan(name, settings, start=begun), from_here)
+    assert "models/ears" in plan.recognisers["student"].start.values() or name != "alone"
     (tmp_path / "recipe.yaml").write_text(yaml_of(plan), encoding="utf-8")
     assert read_plan(tmp_path / "recipe.yaml") == plan
 

@@ -8,9 +8,15 @@ import sys
 import time
 from pathlib import Path
 
-from codert.cli.arguments import Verbs, cache_argument, count, duration, settings_arguments, verb
-
-_DEMO_HOURS = 5.0  # of training speech
+from codert.cli.arguments import (
+    Verbs,
+    cache_argument,
+    count,
+    duration,
+    many,
+    settings_arguments,
+    verb,
+)
 
 
 def add(verbs: Verbs) -> None:
@@ -79,15 +85,18 @@ def _demo(options: argparse.Namespace) -> int:
 
     demo = Demo(
         recipes=recipes_folder(),
-        manifest=options.corpus or prepare(Path("data/commands"), hours=_DEMO_HOURS),
+        manifest=options.corpus or prepare(Path("data/commands")),
         out=options.out,
         cache=options.cache,
         settings=options.settings,
         over=tuple(options.set),
         command=shlex.join(["codert", *sys.argv[1:]]),
     )
-    rows = demo.run()
+    rows, left_out = demo.run()
     print(json.dumps(rows, indent=2) if options.json else table(rows, "alone"))
+    if left_out:
+        first = f"{left_out[0].id}: {left_out[0].reason}"
+        print(f"not trained on: {many(len(left_out), 'utterance')}; {first}", file=sys.stderr)
     print(f"report: {options.out / 'report.html'}", file=sys.stderr)
     return 0
 

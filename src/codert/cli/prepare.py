@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
         "spoken commands for a voice assistant, by espeak-ng",
         "codert prepare commands --out data/commands",
     )
-    commands.add_argument("--hours", type=float, default=4.0, help="of training speech (4)")
+    commands.add_argument("--hours", type=float, default=5.0, help="of training speech (5)")
     commands.add_argument("--dev-words", type=int, default=1200, help="of the dev split (1200)")
     commands.add_argument("--test-words", type=int, default=5500, help="of the test split (5500)")
     commands.add_argument("--seed", type=int, default=0, help="another one, another corpus (0)")

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from codert.config import assignments
+from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance, read_manifest
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
@@ -20,6 +21,7 @@ from codert.experiments.training import Training
 from codert.learning.machine import machine
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
+from codert.learning.run import skipped_in
 from codert.models.folder import write_text
 
 # Each plan and the recogniser of it that the table shows, in the table's order.
@@ -56,8 +58,11 @@ class Demo:
     over: tuple[str, ...] = ()
     command: str = "codert demo"
 
-    def run(self) -> list[Result]:
+    def run(self) -> tuple[list[Result], Sequence[Skipped]]:
         """Train what is not trained yet, score all, write results.json and report.html.
+
+        Returns:
+            The rows of the table, and the utterances that could not be trained on.
 
         Raises:
             InputError: bad data, or a training that failed.
@@ -74,6 +79,7 @@ class Demo:
         everything = held_out.split(read_manifest(self.manifest))
         splits = dict.fromkeys(["train", "dev", "test", *(u.split for u in everything)])
         corpus = {split: [u for u in everything if u.split == split] for split in splits}
+        left_out = {each.id: each for plan in SYSTEMS for each in skipped_in(self.out / plan)}
         report = report_of(
             rows,
             systems,
@@ -81,9 +87,10 @@ class Demo:
             runs=self.out,
             cache=self.cache,
             command=self.command,
+            left_out=list(left_out.values()),
         )
         write_report(self.out / "report.html", report)
-        return rows
+        return rows, report.left_out
 
     def _recipe(self, plan: str) -> Path:
         return self.recipes / f"{plan}.yaml"

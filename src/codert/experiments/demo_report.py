@@ -1,22 +1,25 @@
 """What the demo's report shows beside the table: plans, curves, the analysis, transcripts."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from codert.analysis.analysis import Analysed, analyse
 from codert.config import yaml_of
+from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.experiments.report import Example, Lesson, Portion, Report, read_curves
 from codert.learning.machine import machine
-from codert.learning.run import placeless, plan_of
+from codert.learning.run import placeless, plan_of, with_places
 
 _SHOWN = 6  # transcripts
 _ANALYSED = 32  # utterances
 _TRACED = 2  # of these in pictures
 _DETAILED = "tandem-shared"
 _TEACHER = "teacher"
+_CO_LEARNED = ("tandem", "implicit", "tandem-shared")
 
 
 def report_of(
@@ -27,6 +30,7 @@ def report_of(
     runs: Path,
     cache: Path,
     command: str,
+    left_out: Sequence[Skipped],
 ) -> Report:
     """The report of a finished comparison.
 
@@ -37,18 +41,18 @@ def report_of(
         runs: folder of the runs.
         cache: where features are kept.
         command: that makes the report again.
+        left_out: utterances that could not be trained on.
     """
     test = corpus["test"]
     curves = read_curves(runs)
     scores = {name: {s.id: s for s in system.scores} for name, system in systems.items()}
-    plans = {name: placeless(trained) for name in systems if (trained := plan_of(runs / name))}
+    plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
     return Report(
         title="What a small recogniser gained by learning together with a big one",
         understands=f"Trained to understand {systems[_DETAILED].card.understands}.",
-        corpus=f"{len(test)} test utterances of {len({u.speaker for u in test})} speakers that no "
-        "system has heard in training.",
+        corpus=_tested(corpus),
         command=command,
-        lessons=[Lesson.of(name, trained) for name, trained in plans.items()],
+        lessons=[Lesson.of(name, placeless(trained)) for name, trained in plans.items()],
         portions=[Portion.of(split, utterances) for split, utterances in corpus.items()],
         results=rows,
         curves=curves,
@@ -67,8 +71,42 @@ def report_of(
             name: max((line.get("core_seconds", 0.0) for line in lines), default=0.0)
             for name, lines in curves.items()
         },
-        recipes={name: yaml_of(trained) for name, trained in plans.items()},
+        recipes={name: yaml_of(with_places(p, from_here)) for name, p in plans.items()},
+        left_out=left_out,
+        aims=aims(rows),
     )
+
+
+def aims(rows: Sequence[Result]) -> list[str]:
+    """What codert's comparison aims for, and what came out; of the rows of its table."""
+    by_name = {row["strategy"]: row for row in rows}
+    alone, teacher = by_name["alone"], by_name["teacher"]
+    best = min((by_name[name] for name in _CO_LEARNED), key=lambda row: row["wer"])
+    found = [f"The student alone makes {alone['wer']:.1f} % errors (aim: 8 to 45 %)."]
+    if alone["wer"]:
+        share = teacher["wer"] / alone["wer"]
+        found.append(f"The teacher makes {share:.2f} of its errors (aim: 0.5 at most).")
+    if best["werr"] is not None:
+        found.append(
+            f"The best co-learned student, {best['strategy']}, makes {best['werr']:.1f} % fewer, "
+            f"p {best['p']:.2g} (aim: 15 % at least, p below 0.01)."
+        )
+    return found
+
+
+def _tested(corpus: Mapping[str, Sequence[Utterance]]) -> str:
+    """On whom was tested, and whether these were trained on."""
+    test = {u.speaker for u in corpus["test"]}
+    heard = test & {u.speaker for u in corpus["train"]}
+    known = f"{len(heard)} of whom are in the training split too" if heard else ""
+    unheard = "none of whom is in the training split"
+    return f"{len(corpus['test'])} test utterances of {len(test)} speakers, {known or unheard}."
+
+
+def from_here(folder: str) -> str:
+    """A folder as it is named from where the command is typed."""
+    here = os.path.relpath(folder)
+    return folder if here.startswith("..") else here
 
 
 def _analyses(

@@ -16,10 +16,11 @@ from codert.evaluation.significance import bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Plan
-from codert.learning.run import placeless, plan_of, wordpieces_of
+from codert.learning.run import HEARD, heard_by, placeless, plan_of, wordpieces_of
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, write_bytes, write_text
 
 CARD = "README.md"
+_FILES = (CONFIG, WEIGHTS, WORDPIECES, HEARD)
 
 _SENTENCES = 10
 _SAYABLE = range(3, 13)  # words
@@ -92,7 +93,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         raise InputError(
             f"{run}: its run's plan.json is not beside it; name it in its run's folder"
         )
-    if out.exists() and {path.name for path in out.iterdir()} - {CONFIG, WEIGHTS, WORDPIECES, CARD}:
+    if out.exists() and {path.name for path in out.iterdir()} - {*_FILES, CARD}:
         raise InputError(f"{out}: holds something else; name a folder that is new or empty")
     heard = _heard(plan, manifests)
     if wordpieces_of(plan, heard) != transcriber.wordpieces:
@@ -103,7 +104,8 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     heard = [each for each in heard if _used(each, plan)]
     texts = [normalise(each.text) for each in heard]
     scored = _recorded(run, transcriber.card.updates)
-    content = {name: (run / name).read_bytes() for name in (CONFIG, WEIGHTS, WORDPIECES)}
+    content = {name: (run / name).read_bytes() for name in _FILES if name != HEARD}
+    content[HEARD] = "".join(f"{id}\n" for id in sorted(heard_by(run))).encode()
     for name, each in content.items():
         write_bytes(out / name, each)
     files = {name: len(each) for name, each in content.items()}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codert.analysis.analysis import Analysed
+from codert.config import plain
+from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.errors import InputError
@@ -21,6 +23,7 @@ from codert.experiments.report_figures import (
     recognisers,
     wer_figure,
 )
+from codert.learning.edges import Edge
 from codert.learning.plan import Member, Plan
 from codert.models.folder import write_text
 
@@ -60,8 +63,7 @@ class Lesson:
     def of(cls, system: str, plan: Plan) -> "Lesson":
         """Of a plan."""
         edges = [
-            f"{e.teacher} to {e.student}: {e.match}, weight {e.weight:g}"
-            + (f", shift {shift}" if (shift := getattr(e, "shift", 0)) else "")
+            f"{e.teacher} to {e.student}: {e.match}, weight {e.weight:g}" + "".join(_particular(e))
             for e in plan.edges
         ]
         return cls(
@@ -70,6 +72,16 @@ class Lesson:
             ", ".join(plan.share) or "nothing",
             "; ".join(edges) or "nobody",
         )
+
+
+def _particular(edge: Edge) -> list[str]:
+    """What an edge has that edges of its kind do not have by themselves."""
+    usual = plain(type(edge)(edge.teacher, edge.student, weight=edge.weight))
+    return [
+        f", {key} {json.dumps(value) if isinstance(value, dict) else value}"
+        for key, value in plain(edge).items()
+        if value != usual[key]
+    ]
 
 
 def _origin(member: Member) -> str:
@@ -131,6 +143,8 @@ class Report:
         examples: transcripts.
         core_seconds: of computing, by plan.
         recipes: of each plan as it was run, YAML.
+        left_out: utterances that could not be trained on.
+        aims: sentences on what was aimed for and what came out.
     """
 
     title: str
@@ -146,6 +160,8 @@ class Report:
     examples: Sequence[Example]
     core_seconds: Mapping[str, float]
     recipes: Mapping[str, str]
+    left_out: Sequence[Skipped] = ()
+    aims: Sequence[str] = ()
 
 
 def read_curves(run: Path) -> dict[str, list[dict[str, float]]]:

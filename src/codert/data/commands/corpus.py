@@ -45,7 +45,7 @@ class CommandsConfig:
 
 def prepare(
     folder: Path,
-    hours: float = 4.0,
+    hours: float = 5.0,
     seed: int = 0,
     jobs: int | None = None,
     test_words: int = 5500,
