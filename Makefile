@@ -31,7 +31,7 @@ clean:
 	rm -rf $(VENV) .cache data/commands runs
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv"; exit 1; }
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV) ..."

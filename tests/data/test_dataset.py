@@ -184,6 +184,23 @@ def test_bad_utterances_are_left_out_and_told(
     assert scored.texts == {"u0": "SEVEN DOGS", "u3": "", "u4": "ZOO"}
 
 
+def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    good, long = make_utterance(), replace(make_utterance(1.5), seconds=0.2)
+    dataset = make_dataset([good, long], replace(SMALL, max_seconds=1.0, cache=False))
+    assert [batch.ids for batch in dataset.batches(0)] == [["u0"]]
+    reasons = {each.id: each.reason for each in dataset.skipped}
+    assert reasons == {"u1": "1.5 s of audio; max_seconds is 1"}
+
+
+def test_texts_of_another_script_are_told_how_to_get_word_pieces(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    with pytest.raises(InputError, match=r"covers 'Ö'; to train .* have wordpieces\.size and"):
+        make_dataset([make_utterance(text="ÖL")], SMALL)
+
+
 def test_utterances_without_a_text_come_in_batches_of_their_own(
     corpus: list[Utterance], make_utterance: MakeUtterance, make_dataset: MakeDataset
 ) -> None:

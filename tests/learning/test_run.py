@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from codert.data.description import describe
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
+from codert.learning.edges import EncoderLogitEdge
 from codert.learning.plan import Plan
 from codert.learning.run import HEARD, Outcome, heard_by, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
@@ -241,6 +243,25 @@ def test_what_was_heard_is_known(run: Any, settings: Path, corpus: Path, tmp_pat
     assert not heard_by(tmp_path / "elsewhere" / "student")
 
 
+def test_what_was_heard_before_is_known_too(
+    run: Any, settings: Path, teacher: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(teacher.parent, tmp_path / "other") / teacher.name
+    (other.parent / HEARD).write_text("another\n")
+    for recipe, members in (
+        ("static", {"teacher": {"frozen": str(other)}}),
+        ("alone", {"student": {"start": {"decoder": str(other)}}}),
+    ):
+        plan = tiny_plan(recipe, settings, recognisers=members, training={"epochs": 1})
+        student = run(plan, recipe).recognisers["student"]
+        assert {"another", "train-1"} <= heard_by(student)
+        # Also when it goes on, and that is no longer there.
+        if recipe == "alone":
+            shutil.rmtree(other)
+            run(plan, recipe, resume=True)
+            assert "another" in heard_by(student)
+
+
 @pytest.mark.parametrize("recipe", ["static", "kept-decoder"])
 def test_a_teacher_that_is_not_there_is_named(recipe: str, run: Any, settings: Path) -> None:
     with pytest.raises(InputError, match=r"teacher\.frozen: .*; train it first, .* --set recogn"):
@@ -351,6 +372,24 @@ def test_a_loss_that_is_not_finite_names_its_utterances(
     monkeypatch.setattr(Batch, "to", poisoned)
     with pytest.raises(InputError, match=r"not finite for train-3;"):
         run(tiny_plan("alone", settings))
+
+
+def test_an_edge_that_is_not_finite_is_named(
+    run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EncoderLogitEdge, "loss", lambda *_: torch.tensor(math.inf))
+    mend = r"^encoder_logits/student is not finite, .* train-.*; lower that edge's weight, or"
+    with pytest.raises(InputError, match=mend):
+        run(tiny_plan("tandem", settings))
+
+
+def test_a_development_split_without_texts_is_refused_at_once(
+    run: Any, settings: Path, corpus: Path, tmp_path: Path
+) -> None:
+    utterances = [replace(u, text="") if u.split == "dev" else u for u in read_manifest(corpus)]
+    write_manifest(tmp_path / "manifest.tsv", utterances)
+    with pytest.raises(InputError, match=r"split dev has 6 utterances and no text"):
+        run(tiny_plan("alone", settings), manifest=tmp_path / "manifest.tsv")
 
 
 def test_a_folder_is_not_overwritten_by_another_run(run: Any, settings: Path) -> None:

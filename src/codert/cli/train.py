@@ -71,6 +71,8 @@ def _train(options: argparse.Namespace) -> int:
     for name, path in outcome.recognisers.items():
         rate = f", development WER {outcome.best[name]:.1f}%" if outcome.best else ""
         print(f"{name}: {path}{rate}")
+    if not outcome.best:
+        print("no utterance of split dev: no development WER; the last weights are kept")
     if outcome.too_short_for_ctc:
         print(f"too short for CTC: {many(outcome.too_short_for_ctc, 'utterance')}")
     if outcome.skipped:

@@ -21,6 +21,7 @@ from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
 
 # Lengths are moved by up to this share before they are sorted, so that batches mix anew.
+_UNCOVERED = "no word-piece covers"
 _JITTER = 0.1
 
 
@@ -164,6 +165,9 @@ class Dataset:
         if not self.utterances:
             split = f" of split {everything[0].split}" if everything else ""
             why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
+            if _UNCOVERED in why:
+                why += "; to train word-pieces on these texts, settings have wordpieces.size and "
+                why += "neither wordpieces.model nor start"
             raise InputError(f"none of {len(everything)} utterances{split} can be used{why}")
         # Arrays, not lists: of all of LibriSpeech these would take half a gigabyte.
         self._labels = {
@@ -177,16 +181,17 @@ class Dataset:
         # Not what a manifest says, where the audio has been read.
         cached = self._caches.get(1.0)
         seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000 if cached else 0.0
-        if max(seconds, utterance.seconds) > self._config.max_seconds:
-            return (
-                f"{max(seconds, utterance.seconds):.1f} s of audio; "
-                f"max_seconds is {self._config.max_seconds:g}"
-            )
+        if too_long := self._too_long(max(seconds, utterance.seconds)):
+            return too_long
         if self._training and not text and not self._config.untranscribed:
             return "no text"
         if self._training and (character := pieces.uncovered(text)):
-            return f"no word-piece covers {character!r}"
+            return f"{_UNCOVERED} {character!r}"
         return None
+
+    def _too_long(self, seconds: float) -> str | None:
+        most = self._config.max_seconds
+        return f"{seconds:.1f} s of audio; max_seconds is {most:g}" if seconds > most else None
 
     def __len__(self) -> int:
         """The number of utterances."""
@@ -272,6 +277,8 @@ class Dataset:
             return self._caches[speed][id]
         try:
             samples = read_audio(self.utterances[id].audio, self._features.rate)
+            if too_long := self._too_long(len(samples) / self._features.rate):
+                raise AudioError(too_long)
             samples = spoken_faster(samples, speed)
             if self._noise is not None:
                 samples = self._noise(samples, self._stream("noise", epoch, id))

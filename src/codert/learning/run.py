@@ -2,7 +2,8 @@
 
 runs/NAME/PLAN/
     plan.json                 the whole plan as it was run
-    heard.txt                 ids of the utterances that it trains on or is chosen by
+    heard.txt                 ids of the utterances that it trains on or is chosen by, and likewise
+                              what it starts or learns from
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
@@ -10,7 +11,7 @@ runs/NAME/PLAN/
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -108,8 +109,11 @@ def train(
     else:
         start(plan, ensemble, wordpieces)
         ensemble.follow(updates=0)
-    parts = [part for part in (training, development) if part]
-    write_text(folder / HEARD, "".join(f"{id}\n" for part in parts for id in part.utterances))
+    ids = [id for part in (training, development) if part for id in part.utterances]
+    # A run that goes on need not find again what it began with.
+    known = [*plan.needs.values(), *(folders.values() if resume else ())]
+    before = {id for recogniser in known for id in heard_by(recogniser)}
+    write_text(folder / HEARD, "".join(f"{id}\n" for id in (*ids, *sorted(before.difference(ids)))))
     trainer.run()
     skipped = training.skipped + (development.skipped if development else [])
     write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))
@@ -130,6 +134,11 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         by_split.setdefault(utterance.split, []).append(utterance)
     if not by_split["train"]:
         raise InputError(f"{manifests[0]}: no utterance of split train; mark some")
+    if by_split["dev"] and not any(normalise(each.text) for each in by_split["dev"]):
+        raise InputError(
+            f"{manifests[0]}: split dev has {len(by_split['dev'])} utterances and no text, so no "
+            "word error rate; write their texts, or mark others"
+        )
     wordpieces = wordpieces_of(plan, by_split["train"])
 
     def dataset(split: str, training: bool) -> Dataset:
@@ -204,9 +213,21 @@ def plan_of(folder: Path) -> Plan | None:
 
 
 def heard_by(recogniser: Path) -> frozenset[str]:
-    """The ids that a recogniser in its run's folder was trained on, or its weights chosen by."""
-    path = recogniser.resolve().parent / HEARD
-    return frozenset(path.read_text(encoding="utf-8").split("\n") if path.is_file() else ())
+    """The ids that a recogniser, and what it began with or learnt from, was trained or chosen by.
+
+    They are beside it in its run's folder, or with it where it was exported.
+    """
+    folder = recogniser.resolve()
+    for path in (folder / HEARD, folder.parent / HEARD):
+        if path.is_file():
+            return frozenset(path.read_text(encoding="utf-8").splitlines())
+    return frozenset()
+
+
+def skipped_in(run: Path) -> list[Skipped]:
+    """What a finished run left out, with reasons."""
+    lines = (run / SKIPPED).read_text(encoding="utf-8").splitlines()
+    return [Skipped(**json.loads(line)) for line in lines]
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:
@@ -229,20 +250,21 @@ def is_finished(folder: Path, plan: Plan) -> bool:
 
 def placeless(plan: Plan) -> Plan:
     """The plan without the places of other runs: they may be copied to another machine."""
+    return with_places(plan, lambda folder: "/".join(Path(folder).parts[-2:]))
 
-    def shortened(folder: str) -> str:
-        return "/".join(Path(folder).parts[-2:])
 
+def with_places(plan: Plan, place: Callable[[str], str]) -> Plan:
+    """The plan with other names for the folders and files that it takes."""
     members = {
         name: replace(
             member,
-            frozen=shortened(member.frozen) if member.frozen else None,
-            start={part: shortened(folder) for part, folder in member.start.items()},
+            frozen=place(member.frozen) if member.frozen else None,
+            start={part: place(folder) for part, folder in member.start.items()},
         )
         for name, member in plan.recognisers.items()
     }
     model = plan.wordpieces.model
-    wordpieces = replace(plan.wordpieces, model=shortened(model) if model else None)
+    wordpieces = replace(plan.wordpieces, model=place(model) if model else None)
     return replace(plan, recognisers=members, wordpieces=wordpieces)
 
 

@@ -111,6 +111,7 @@ class Trainer:
             _signals() as asked,
         ):
             bar.update(self._batches_done())
+            shown: dict[str, str] = {}
 
             def record(values: Mapping[str, float]) -> None:
                 curves.write(json.dumps(self._where() | dict(values)) + "\n")
@@ -129,7 +130,8 @@ class Trainer:
                     if position.updates % _RECORD_EVERY == 0:
                         rounded = {name: round(float(v), 5) for name, v in values.items()}
                         record(rounded)
-                        bar.set_postfix(loss=f"{rounded['loss']:.2f}")
+                        shown["loss"] = f"{rounded['loss']:.2f}"
+                        bar.set_postfix(shown)
                     if asked or time.monotonic() - saved > config.checkpoint_every:
                         self.save()
                         saved = time.monotonic()
@@ -137,7 +139,9 @@ class Trainer:
                         raise Stopped
                 position.epoch, position.batch = position.epoch + 1, 0
                 if position.epoch == config.epochs or position.epoch % config.evaluate_every == 0:
-                    record(self._evaluate())
+                    rates = self._evaluate()
+                    record(rates)
+                    shown |= {f"dev {k}": f"{v:.1f}%" for k, v in rates.items() if k[:3] == "wer"}
                 position.core_seconds = time.process_time() - clock
                 self.save()
 
@@ -263,8 +267,14 @@ def _not_finite(batch: Batch, result: Objective) -> InputError:
         for name, loss in zip(batch.ids, each.tolist(), strict=True)
         if not math.isfinite(loss)
     }
+    if not features | losses:  # then it is not what was heard
+        terms = [term for term, value in result.terms.items() if not math.isfinite(float(value))]
+        return InputError(
+            f"{' and '.join(terms)} is not finite, with transducer losses that are, in the batch "
+            f"of {', '.join(batch.ids)}; lower that edge's weight, or training.rate.peak"
+        )
     return InputError(
-        f"the loss is not finite for {', '.join(sorted(features or losses) or batch.ids)}; "
+        f"the loss is not finite for {', '.join(sorted(features or losses))}; "
         "look at their audio and text, or lower training.rate.peak"
     )
 

@@ -72,10 +72,7 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
             f"{folder}: not a recogniser (no {CONFIG}); "
             "name the folder of one, such as runs/demo/alone/student"
         )
-    try:
-        card = build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}; train again") from None
+    card = _card(path)
     mels = build(int, card.features.get("mels"), str(path), "features.mels")
     recogniser = Recogniser.build(card.model, mels, card.symbols)
     try:
@@ -85,21 +82,29 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     return recogniser.eval(), card
 
 
+def _card(path: Path) -> Card:
+    """The card in a recogniser's config.json; raises InputError where it is broken."""
+    try:
+        return build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}; train again") from None
+
+
 def recognisers_in(folder: Path) -> list[Path]:
-    """A recogniser's folder itself; or, of a run's folder, those of its recognisers.
+    """A recogniser's folder itself; or, of a run's folder, its recognisers', teachers first.
 
     Raises:
         InputError: it is neither.
     """
     if (folder / CONFIG).is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    found = sorted(folder.glob(f"*/{CONFIG}"))
     if not found:
         raise InputError(
             f"{folder}: neither a recogniser's folder (no {CONFIG}) nor a run's; name one, such as "
             "runs/demo/alone/student or runs/demo/alone"
         )
-    return found
+    return [path.parent for path in sorted(found, key=lambda path: _card(path).role != "teacher")]
 
 
 def weights_digest(module: nn.Module) -> str:
