@@ -1,4 +1,4 @@
-"""The one exception that a person is meant to read."""
+"""The exceptions that a person is meant to read."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     The message names what is wrong, where, and the mend. Commands print it without a
     traceback; anything else that escapes is a defect of codert.
+    """
+
+
+class PlanError(InputError):
+    """A plan does not fit what it is run on: the message begins with the plan's key.
+
+    Who has read the plan from a file puts the file's name before it: `recipe.named`.
     """

@@ -105,7 +105,7 @@ def test_a_run_is_all_its_recognisers_and_what_they_heard_is_told(
     words = ["evaluate", str(trained), "--data", str(corpus), "--cache", str(cache)]
     assert main([*words, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert [row["role"] for row in json.loads(out)] == ["student", "teacher"]
+    assert [row["role"] for row in json.loads(out)] == ["teacher", "student"]
     assert "was trained on" not in err
     assert main([*words, "--set", "data.test_speakers=[s1]"]) == 0
     out, err = capsys.readouterr()
@@ -209,6 +209,28 @@ def test_manifests_with_the_same_ids_are_refused(
     for words in (["evaluate", "no/run"], train):
         assert main([*words, *twice]) == 2
         assert "id 'train-0' is both " in capsys.readouterr().err
+
+
+def test_what_does_not_fit_a_plan_names_its_file_and_its_key(
+    trained: Path,
+    corpus: Path,
+    settings: Path,
+    cache: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = RECIPES / "static.yaml"
+    words = [
+        *("train", str(recipe), "--settings", str(settings), "--data", str(corpus)),
+        *("--out", str(tmp_path), "--cache", str(cache)),
+        *("--set", f"recognisers.teacher.frozen={trained / 'teacher'}"),
+    ]
+    assert main([*words, "--set", "models.small.encoder.strides=[2]"]) == 2
+    said = f"codert: {recipe}: edges[0]: 'teacher' has one frame for 4 of the features' and 'stud"
+    assert said in capsys.readouterr().err
+    assert main([*words, "--set", "recognisers.student.start.decoder=nowhere"]) == 2
+    said = f"codert: {recipe}: recognisers.student.start.decoder: nowhere: no recogniser is there"
+    assert said in capsys.readouterr().err
 
 
 def test_a_split_that_is_not_there_is_named(

@@ -51,7 +51,7 @@ def add(verbs: Verbs) -> None:
 def _train(options: argparse.Namespace) -> int:
     from codert.config import assignments, check_name
     from codert.learning.machine import machine
-    from codert.learning.recipe import read_plan
+    from codert.learning.recipe import named, read_plan
     from codert.learning.run import train
     from codert.learning.trainer import Stopped
 
@@ -64,7 +64,8 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out / name
     device = machine(options.device, options.threads)
     try:
-        outcome = train(plan, options.data, folder, options.cache, device, options.resume)
+        with named(options.recipe):
+            outcome = train(plan, options.data, folder, options.cache, device, options.resume)
     except Stopped:
         print(f"codert: stopped; go on with the same command and --resume ({folder})")
         return 130
@@ -87,10 +88,11 @@ def _estimate(options: argparse.Namespace) -> int:
     from codert.config import assignments, plain
     from codert.learning.estimate import estimate
     from codert.learning.machine import machine
-    from codert.learning.recipe import read_plan
+    from codert.learning.recipe import named, read_plan
 
     plan = read_plan(options.recipe, options.settings, assignments(options.set))
     device = machine(options.device, options.threads)
-    found = estimate(plan, options.data, options.cache, device, options.updates)
+    with named(options.recipe):
+        found = estimate(plan, options.data, options.cache, device, options.updates)
     print(json.dumps(plain(found), indent=2) if options.json else found)
     return 0

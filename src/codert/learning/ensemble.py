@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from codert.errors import InputError
+from codert.errors import PlanError
 from codert.learning.moving_average import MovingAverage
 from codert.learning.plan import SHARED, Part, Plan, check_features, check_frame_rates, check_heads
 from codert.learning.randomness import stream
@@ -56,7 +56,7 @@ class Ensemble:
         """New recognisers for F features and V symbols, and the frozen ones from their folders.
 
         Raises:
-            InputError: a frozen recogniser that does not fit the plan.
+            PlanError: a frozen recogniser that does not fit the plan.
         """
         seed = plan.training.seed
         groups: dict[str, nn.ModuleDict] = {}
@@ -99,7 +99,7 @@ class Ensemble:
                 with stream(seed, _own(i), "projection"):
                     projection = edge.projection(teachers[edge.teacher], live[edge.student])
             except ValueError as error:
-                raise InputError(f"edges[{i}]: {error}") from None
+                raise PlanError(f"edges[{i}]: {error}") from None
             if projection is not None:
                 groups[_own(i)] = nn.ModuleDict({"projection": projection})
         return ensemble
@@ -186,7 +186,7 @@ def _check_teacher(plan: Plan, name: str, card: Card, symbols: int) -> None:
     where = f"recognisers.{name}.frozen: {plan.frozen[name]}"
     check_features(card, plan, where)
     if card.symbols != symbols:
-        raise InputError(
+        raise PlanError(
             f"{where}: it has {card.symbols} symbols and the plan {symbols}; "
             "train both with the same word-pieces"
         )

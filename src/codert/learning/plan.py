@@ -11,7 +11,7 @@ from codert.config import build, check_name
 from codert.data.dataset import DataConfig
 from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
-from codert.errors import InputError
+from codert.errors import InputError, PlanError
 from codert.learning.edges import Edge
 from codert.learning.moving_average import AverageConfig
 from codert.learning.schedule import RateSchedule
@@ -267,10 +267,10 @@ def check(plan: Plan, where: str) -> None:
 
 
 def check_features(card: Card, plan: Plan, where: str) -> None:
-    """Raises InputError where a recogniser hears other features than the plan makes."""
+    """Raises PlanError where a recogniser hears other features than the plan makes."""
     heard = build(FeatureConfig, card.features, where, "features")
     if heard != plan.features:
-        raise InputError(
+        raise PlanError(
             f"{where}: it hears {heard} and the plan makes {plan.features}; "
             "set features as it was trained with"
         )
@@ -279,7 +279,7 @@ def check_features(card: Card, plan: Plan, where: str) -> None:
 def check_heads(
     config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
 ) -> None:
-    """Raises InputError where an edge matches what comes from a head that no loss trains."""
+    """Raises PlanError where an edge matches what comes from a head that no loss trains."""
     if edge.match not in ("encoder_logits", "decoder_logits") or not config.has_heads:
         return
     # CTC trains the encoder's head too, but not the decoder's, which a centred edge reads besides.
@@ -287,7 +287,7 @@ def check_heads(
     by_ctc = ctc_weight and of_encoder and edge.gauge == "as_trained"
     if not (config.joint.head_weight or by_ctc):  # type: ignore[union-attr]
         part = "encoder" if of_encoder and not ctc_weight else "decoder"
-        raise InputError(
+        raise PlanError(
             f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
             "it with joint.head_weight above 0, or write match: lattice, which needs no heads"
         )
@@ -296,12 +296,12 @@ def check_heads(
 def check_frame_rates(
     teacher: RecogniserConfig, student: RecogniserConfig, where: str, edge: Edge
 ) -> None:
-    """Raises InputError where an edge cannot join the frame rates of its two ends."""
+    """Raises PlanError where an edge cannot join the frame rates of its two ends."""
     of_teacher, of_student = teacher.encoder.subsampling, student.encoder.subsampling
     multiple = edge.rates == "multiple"
     if edge.rates != "any" and (of_student % of_teacher if multiple else of_student != of_teacher):
         mend = ", or the student a multiple of its teacher's" if multiple else ""
-        raise InputError(
+        raise PlanError(
             f"{where}: {edge.teacher!r} has one frame for {of_teacher} of the features' and "
             f"{edge.student!r} one for {of_student}, and the edge matches {edge.match}; "
             f"give both encoders the same subsampling{mend}"

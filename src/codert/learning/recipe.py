@@ -1,13 +1,14 @@
 """Reading a recipe: its file, its settings, and what is laid over both."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
 from codert.config import build, fields_by_key, merged, read_yaml, unknown_key
-from codert.errors import InputError
+from codert.errors import InputError, PlanError
 from codert.learning.edges import Edge
 from codert.learning.plan import PARTS, Plan, check
 
@@ -64,6 +65,15 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
             raise unknown_key(where, f"start.{model}", model, plan.models)
     check(plan, where)
     return plan
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Inside, an error that names a plan's key names its file as well."""
+    try:
+        yield
+    except PlanError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _edge(keys: Any, where: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from codert.data.description import description
 from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
-from codert.errors import InputError
+from codert.errors import InputError, PlanError
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
 from codert.learning.start import check_wordpieces, start
@@ -169,11 +169,11 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
 
 
 def check_finished(plan: Plan, *, starts: bool) -> None:
-    """Raises InputError where a recogniser that the plan takes, or also starts from, is missing."""
+    """Raises PlanError where a recogniser that the plan takes, or also starts from, is missing."""
     for (name, *keys), folder in plan.needs.items():
         if (starts or keys == ["frozen"]) and not (folder / CONFIG).is_file():
             key = ".".join(["recognisers", name, *keys])
-            raise InputError(
+            raise PlanError(
                 f"{key}: {folder}: no recogniser is there; train it first, as with "
                 f"recipes/teacher.yaml, or name another: --set {key}=RUN"
             )
@@ -189,7 +189,7 @@ def wordpieces_of(plan: Plan, utterances: Iterable[Utterance]) -> WordPieces:
         try:
             return WordPieces.load(Path(plan.wordpieces.model))
         except InputError as error:
-            raise InputError(f"wordpieces.model: {error}") from None
+            raise PlanError(f"wordpieces.model: {error}") from None
     texts = [text for each in utterances if (text := normalise(each.text))]
     if not texts and plan.data.untranscribed and plan.frozen:
         return WordPieces.load(next(iter(plan.frozen.values())) / WORDPIECES)

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from codert.data.wordpieces import WordPieces
-from codert.errors import InputError
+from codert.errors import PlanError
 from codert.learning.ensemble import MODULES, Ensemble
 from codert.learning.plan import Plan, check_features
 from codert.models import RecogniserConfig
@@ -21,7 +21,7 @@ def start(plan: Plan, ensemble: Ensemble, wordpieces: WordPieces) -> None:
     brings its mean and deviation of the features, and its batch norm's statistics.
 
     Raises:
-        InputError: a folder is not a recogniser's, or a part does not fit.
+        PlanError: a folder is not a recogniser's, or a part does not fit.
     """
     load = cache(load_recogniser)
     for name, member in plan.recognisers.items():
@@ -40,9 +40,9 @@ def start(plan: Plan, ensemble: Ensemble, wordpieces: WordPieces) -> None:
 
 
 def check_wordpieces(folder: Path, wordpieces: WordPieces, where: str) -> None:
-    """Raises InputError where a recogniser writes other word-pieces than the run."""
+    """Raises PlanError where a recogniser writes other word-pieces than the run."""
     if WordPieces.load(folder / WORDPIECES) != wordpieces:
-        raise InputError(
+        raise PlanError(
             f"{where}: it has other word-pieces than this run; take its own "
             f"(--set wordpieces.model={folder / WORDPIECES}), or train both on the same training "
             "split with the same wordpieces settings"
@@ -53,7 +53,7 @@ def _check_frame_rate(theirs: RecogniserConfig, ours: RecogniserConfig, where: s
     """Weights of equal shapes mean something else at another frame rate."""
     rates = [config.encoder.subsampling for config in (theirs, ours)]
     if rates[0] != rates[1]:
-        raise InputError(
+        raise PlanError(
             f"{where}: it has one frame for {rates[0]} of the features' and this one for "
             f"{rates[1]}; give both the same strides, or write null there"
         )
@@ -68,7 +68,7 @@ def _copy(source: nn.Module, begun: nn.Module, where: str, model: str | None) ->
     for name in theirs | ours:
         shapes = [tuple(x[name].shape) if name in x else None for x in (theirs, ours)]
         if shapes[0] != shapes[1]:
-            raise InputError(
+            raise PlanError(
                 f"{where}: its {name} is {shapes[0] or 'not there'} and that of models.{model} "
                 f"{shapes[1] or 'not there'}; give both the same dimensions, or write null there"
             )
