@@ -89,12 +89,13 @@ def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
     model = tmp_path / "model"
     assert status == 0
     assert sorted(p.name for p in model.iterdir()) == [
-        *(CARD, "config.json", "weights.safetensors", "wordpieces.model")
+        *(CARD, "config.json", "heard.txt", "weights.safetensors", "wordpieces.model")
     ]
+    assert heard_by(model) == heard_by(run) != frozenset()
     for name in ("config.json", "weights.safetensors", "wordpieces.model"):
         assert (model / name).read_bytes() == (run / name).read_bytes()
     size = sum(p.stat().st_size for p in model.iterdir())
-    assert f"{size / 1e6:.2f} MB in 4 files" in out
+    assert f"{size / 1e6:.2f} MB in 5 files" in out
     assert "WER on tones, test: 40.0%" in out
 
     card = (model / CARD).read_text()
