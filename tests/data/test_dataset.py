@@ -12,7 +12,7 @@ from codert.data.augmentation import Noise, SpecAugment
 from codert.data.dataset import Batch, DataConfig, Dataset, _grouped
 from codert.data.features import FeatureConfig
 from codert.data.manifest import Utterance
-from codert.data.wordpieces import WordPieces
+from codert.data.wordpieces import WordPieceConfig, WordPieces
 from codert.errors import InputError
 
 from .conftest import MakeUtterance
@@ -192,6 +192,16 @@ def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(
     assert [batch.ids for batch in dataset.batches(0)] == [["u0"]]
     reasons = {each.id: each.reason for each in dataset.skipped}
     assert reasons == {"u1": "1.5 s of audio; max_seconds is 1"}
+
+
+def test_a_cache_that_cannot_be_written_is_told_how_to_do_without(
+    make_utterance: MakeUtterance, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    pieces, features = WordPieces.train(["SEVEN DOGS"], WordPieceConfig(size=12)), FeatureConfig()
+    utterances = [make_utterance()]
+    with pytest.raises(InputError, match=r"file: cannot write there.*; data\.cache: false comp"):
+        Dataset(utterances, pieces, features, SMALL, tmp_path / "file", training=True)
 
 
 def test_texts_of_another_script_are_told_how_to_get_word_pieces(

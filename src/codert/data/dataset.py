@@ -153,8 +153,12 @@ class Dataset:
         self._caches: dict[float, FeatureCache] = {}
         everything = list(utterances)
         if config.cache and self._noise is None:
-            for speed in self._speeds:
-                self._caches[speed] = FeatureCache.open(cache, everything, features, speed)
+            try:
+                for speed in self._speeds:
+                    self._caches[speed] = FeatureCache.open(cache, everything, features, speed)
+            except InputError as error:
+                on_the_fly = "data.cache: false computes features on the fly and keeps none"
+                raise InputError(f"{error}; {on_the_fly}") from None
         for utterance in everything:
             text = normalise(utterance.text)
             if reason := self._objection(utterance, text, pieces):
