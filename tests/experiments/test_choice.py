@@ -185,6 +185,21 @@ def test_some_runs_of_an_experiment_may_be_named(results: Any, choose: Any) -> N
     assert choose(b.parents[1])["chosen"]["plan"] == "b"
 
 
+def test_without_a_folder_all_of_runs_with_results_on_the_split_are_taken(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["choose", "--max-mb", "5", "--max-rtf", "9"]) == 2
+    assert "runs: no experiment with results on split test" in capsys.readouterr().err
+    results("a", [1, 1], width="narrow", out="runs/one")
+    results("b", [0, 1], width="wide", out="runs/two")
+    results("c", [0, 0], width="wide", out="runs/three", split="dev")
+    assert main(["choose", "--max-mb", "5", "--max-rtf", "9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["chosen"]["plan"] == "b"
+    assert {point["plan"] for point in found["points"]} == {"a", "b"}
+
+
 def test_when_nothing_fits_the_nearest_is_named(results: Any, choose: Any, tmp_path: Path) -> None:
     narrow = results("narrow", [5, 5], width="narrow")
     results("wide", [2, 2], width="wide")

@@ -44,7 +44,10 @@ def add(verbs: Verbs) -> None:
     experiment.add_argument("file", type=Path, metavar="FILE", help="the experiment, a YAML file")
     experiment.add_argument("--out", type=Path, help="of runs and results (runs/NAME)")
     experiment.add_argument(
-        "--jobs", type=count, default=1, help="side by side, where memory allows (1)"
+        "--jobs",
+        type=count,
+        default=1,
+        help="trainings side by side (1); `codert estimate` says what memory one takes",
     )
     experiment.add_argument(
         "--for",

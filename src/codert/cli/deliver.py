@@ -16,14 +16,14 @@ def add(verbs: Verbs) -> None:
         "choose",
         _choose,
         "the best student within a budget, of those that experiments trained and scored",
-        "codert choose runs/an4 --max-mb 5 --max-rtf 0.05",
+        "codert choose --max-mb 5 --max-rtf 0.05    or    codert choose runs/an4 --max-mb 5",
     )
     choose.add_argument(
         "folder",
         type=Path,
-        nargs="+",
+        nargs="*",
         metavar="FOLDER",
-        help="an experiment's, with its results and runs; or any of its runs",
+        help="an experiment's, with its results and runs; or any of its runs (all in runs)",
     )
     choose.add_argument(
         "--max-mb", type=limit, default=math.inf, metavar="MB", help="of weights on disk"
@@ -55,13 +55,15 @@ def add(verbs: Verbs) -> None:
 
 
 def _choose(options: argparse.Namespace) -> int:
+    from codert.experiments.candidates import experiments_in
     from codert.experiments.choice import Budget, choose
     from codert.experiments.choice_table import picture, table
     from codert.learning.machine import machine, name_of
     from codert.models.folder import write_bytes
 
     name = name_of(machine("cpu", threads=1))
-    choice = choose(options.folder, options.split, Budget(options.max_mb, options.max_rtf))
+    folders = options.folder or experiments_in(Path("runs"), options.split)
+    choice = choose(folders, options.split, Budget(options.max_mb, options.max_rtf))
     if options.picture:
         write_bytes(options.picture, picture(choice))
     print(

@@ -67,6 +67,25 @@ def candidates(folders: Sequence[Path], split: str) -> tuple[list[Candidate], li
     return [_candidate(root, group) for (root, *_), group in found.items()], left_out
 
 
+def experiments_in(folder: Path, split: str) -> list[Path]:
+    """The experiments in a folder that have results on a split.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = [
+        path.parent
+        for path in sorted(folder.glob(f"*/{RESULTS}"))
+        if any(record.split == split for record in Records(path.parent).read().values())
+    ]
+    if not found:
+        raise InputError(
+            f"{folder}: no experiment with results on split {split} is there; name the folder of "
+            "one, or make one with `codert experiment FILE`"
+        )
+    return found
+
+
 def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
     """The folder of the experiment that some folder is or lies in, and the results of its runs.
 

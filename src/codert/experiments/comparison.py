@@ -18,6 +18,7 @@ class Row(TypedDict):
         strategy: a label.
         recogniser: of the plan.
         role: student or teacher.
+        split: that it was scored on.
         encoder_params: weights of its encoder.
         total_params: weights that a device needs.
         seeds: of which all folds are recorded.
@@ -39,6 +40,7 @@ class Row(TypedDict):
     strategy: str
     recogniser: str
     role: Literal["student", "teacher"]
+    split: str
     encoder_params: int
     total_params: int
     seeds: list[int]
@@ -98,6 +100,7 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
         strategy=record.strategy,
         recogniser=record.recogniser,
         role=record.role,
+        split=record.split,
         encoder_params=record.encoder_params,
         total_params=record.total_params,
         seeds=trials.seeds,

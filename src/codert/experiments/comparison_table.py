@@ -68,13 +68,20 @@ def _p(p: float | None) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
+    splits = sorted({row["split"] for row in rows})
     notes = [
-        "WER: mean ± standard deviation over seeds.",
-        "Intervals and p: paired bootstrap that draws seeds and speakers together.",
+        f"WER: on the split {' and '.join(splits)}; mean ± standard deviation over seeds.",
+        "Intervals and p: paired bootstrap that draws seeds and speakers together; not corrected "
+        "for the number of comparisons.",
         "MAPSSWE: p over utterances, for these models.",
         "Core-seconds: for one seed, with the teacher that has to be trained before; "
         "cost: the same, relative to the reference.",
     ]
-    if min(len(row["seeds"]) for row in rows) == 1:
+    if "dev" in splits:
+        notes.append("The weights were chosen on the split dev, so on it WER is too low.")
+    counts = {len(row["seeds"]) for row in rows}
+    if 1 in counts:
         notes.append("One seed: interval and p cover the speakers only, and there is no spread.")
+    if counts & {2, 3}:
+        notes.append("With two or three seeds p is too small: read WERR by seed beside it.")
     return notes

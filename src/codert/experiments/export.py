@@ -1,6 +1,6 @@
 """A recogniser to hand on: its folder, with a card that tells people what it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from codert.errors import InputError
 from codert.evaluation.significance import bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
-from codert.learning.plan import Plan
-from codert.learning.run import HEARD, heard_by, placeless, plan_of, wordpieces_of
-from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, write_bytes, write_text
+from codert.learning.plan import Part, Plan
+from codert.learning.run import HEARD, heard_by, placeless, plan_of, without_place, wordpieces_of
+from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card, write_bytes, write_text
 
 CARD = "README.md"
 _FILES = (CONFIG, WEIGHTS, WORDPIECES, HEARD)
@@ -109,7 +109,6 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     for name, each in content.items():
         write_bytes(out / name, each)
     files = {name: len(each) for name, each in content.items()}
-    begun = placeless(plan).begun(run.resolve().name)
     scores = [score for _, score in scored]
     card = _TEMPLATES.get_template("model_card.md.jinja").render(
         name=out.resolve().name,
@@ -120,7 +119,8 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         total_params=transcriber.recogniser.total_params,
         files=files,
         speech=_speech(heard, texts),
-        begun={folder: [p for p in begun if begun[p] == folder] for folder in begun.values()},
+        starts=_starts(plan.begun(run.resolve().name)),
+        corpora=sorted({record.corpus for record, _ in scored}),
         plan=plan,
         held_out=_held_out(plan),
         record=scored[0][0] if scored else None,
@@ -140,6 +140,33 @@ def sentences(texts: Iterable[str]) -> list[str]:
     chosen = sayable if len(sayable) >= _SENTENCES else distinct
     many = min(_SENTENCES, len(chosen))
     return [chosen[i * len(chosen) // many] for i in range(many)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parts that began with the weights of one folder.
+
+    Attributes:
+        parts: their names.
+        folder: without its place.
+        understands: what was there, for people; empty where the folder is gone.
+    """
+
+    parts: list[Part]
+    folder: str
+    understands: str
+
+
+def _starts(begun: Mapping[Part, str]) -> list[Start]:
+    found = []
+    for folder in dict.fromkeys(begun.values()):
+        try:
+            understands = load_card(Path(folder)).understands
+        except InputError:
+            understands = ""
+        parts = [part for part in begun if begun[part] == folder]
+        found.append(Start(parts, without_place(folder), understands))
+    return found
 
 
 def _recipe(plan: Plan) -> str:

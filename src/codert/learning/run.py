@@ -250,7 +250,12 @@ def is_finished(folder: Path, plan: Plan) -> bool:
 
 def placeless(plan: Plan) -> Plan:
     """The plan without the places of other runs: they may be copied to another machine."""
-    return with_places(plan, lambda folder: "/".join(Path(folder).parts[-2:]))
+    return with_places(plan, without_place)
+
+
+def without_place(folder: str) -> str:
+    """The end of a folder's name, which it keeps where it is copied to."""
+    return "/".join(Path(folder).parts[-2:])
 
 
 def with_places(plan: Plan, place: Callable[[str], str]) -> Plan:

@@ -66,14 +66,8 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = folder / CONFIG
-    if not path.is_file():
-        raise InputError(
-            f"{folder}: not a recogniser (no {CONFIG}); "
-            "name the folder of one, such as runs/demo/alone/student"
-        )
-    card = _card(path)
-    mels = build(int, card.features.get("mels"), str(path), "features.mels")
+    card = load_card(folder)
+    mels = build(int, card.features.get("mels"), str(folder / CONFIG), "features.mels")
     recogniser = Recogniser.build(card.model, mels, card.symbols)
     try:
         recogniser.load_state_dict(load_file(folder / WEIGHTS))
@@ -82,8 +76,18 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, Card]:
     return recogniser.eval(), card
 
 
-def _card(path: Path) -> Card:
-    """The card in a recogniser's config.json; raises InputError where it is broken."""
+def load_card(folder: Path) -> Card:
+    """What there is to know about the recogniser in a folder.
+
+    Raises:
+        InputError: the folder is not a recogniser's, or its card is broken.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: not a recogniser (no {CONFIG}); "
+            "name the folder of one, such as runs/demo/alone/student"
+        )
     try:
         return build(Card, json.loads(path.read_text(encoding="utf-8")), str(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -104,7 +108,8 @@ def recognisers_in(folder: Path) -> list[Path]:
             f"{folder}: neither a recogniser's folder (no {CONFIG}) nor a run's; name one, such as "
             "runs/demo/alone/student or runs/demo/alone"
         )
-    return [path.parent for path in sorted(found, key=lambda path: _card(path).role != "teacher")]
+    folders = [path.parent for path in found]
+    return sorted(folders, key=lambda each: load_card(each).role != "teacher")
 
 
 def weights_digest(module: nn.Module) -> str:
