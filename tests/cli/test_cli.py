@@ -23,6 +23,7 @@ from ..tiny import RECIPES
         ["prepare", "commands"],
         ["prepare", "amazon-queen"],
         ["prepare", "librispeech"],
+        ["prepare", "common-words"],
         ["evaluate"],
         ["analyze"],
         ["transcribe"],

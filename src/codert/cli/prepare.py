@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from codert.cli.arguments import Verbs, corpus_arguments, verb
+from codert.cli.arguments import Verbs, corpus_arguments, count, data_argument, many, verb
 
 
 def add(verbs: Verbs) -> None:
@@ -62,6 +62,17 @@ def add(verbs: Verbs) -> None:
     librispeech.add_argument("--url", help="of a mirror's resources (those of openslr.org)")
     corpus_arguments(librispeech)
 
+    common = verb(
+        corpora,
+        "common-words",
+        _prepare_common_words,
+        "the utterances of other manifests that their commonest words suffice for",
+        "codert prepare common-words --words 200 --data speech/manifest.tsv --out data/common",
+    )
+    common.add_argument("--words", type=count, required=True, help="how many of the commonest")
+    data_argument(common)
+    corpus_arguments(common)
+
 
 def _prepare_commands(options: argparse.Namespace) -> int:
     from codert.data.commands.corpus import prepare
@@ -96,4 +107,19 @@ def _prepare_librispeech(options: argparse.Namespace) -> int:
 
     manifests = [str(path) for path in prepare(options.out, options.parts, options.url)]
     print(json.dumps({"manifests": manifests}) if options.json else "\n".join(manifests))
+    return 0
+
+
+def _prepare_common_words(options: argparse.Namespace) -> int:
+    from codert.data.common_words import prepare
+    from codert.data.manifest import read_manifest
+
+    manifest = prepare(options.out, options.data, options.words)
+    kept = len(read_manifest(manifest))
+    of = sum(len(read_manifest(path)) for path in options.data)
+    if options.json:
+        print(json.dumps({"manifest": str(manifest), "utterances": kept, "of": of}))
+        return 0
+    print(manifest)
+    print(f"{kept} of {many(of, 'utterance')}", file=sys.stderr)
     return 0

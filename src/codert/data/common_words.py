@@ -1,0 +1,44 @@
+"""A small task cut from a large corpus: the utterances that its commonest words suffice for."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from codert.data.manifest import Utterance, joined, read_manifest, write_manifest
+from codert.data.text import normalise
+from codert.errors import InputError
+
+
+def prepare(out: Path, manifests: Sequence[Path], count: int) -> Path:
+    """Write the manifest of `common` in a folder; audio stays where it is.
+
+    Args:
+        out: the folder.
+        manifests: of the corpora, taken together.
+        count: of words.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: a manifest is wrong, or no utterance is left.
+    """
+    found = common(joined(u for path in manifests for u in read_manifest(path)), count)
+    if not found:
+        raise InputError(
+            f"{manifests[0]}: no utterance has only words of the {count} commonest; take more"
+        )
+    write_manifest(out / "manifest.tsv", found)
+    return out / "manifest.tsv"
+
+
+def common(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
+    """Those with a text of nothing but the `count` most frequent words of them all.
+
+    Of words that are as frequent, the first of the alphabet count as the more frequent ones.
+    """
+    texts = [normalise(each.text).split() for each in utterances]
+    frequency = Counter(word for text in texts for word in text)
+    ranked = sorted(frequency, key=lambda word: (-frequency[word], word))
+    known = set(ranked[:count])
+    return [u for u, text in zip(utterances, texts, strict=True) if text and known.issuperset(text)]

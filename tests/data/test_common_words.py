@@ -1,0 +1,58 @@
+"""The utterances that a corpus's commonest words suffice for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codert.cli import main
+from codert.data.common_words import common
+from codert.data.manifest import Utterance, read_manifest, write_manifest
+
+
+def utterances(*texts: str) -> list[Utterance]:
+    return [Utterance(f"u{i}", Path(f"{i}.wav"), t, "s", "train", 1.0) for i, t in enumerate(texts)]
+
+
+def test_an_utterance_with_a_rarer_word_or_without_a_text_is_left_out() -> None:
+    corpus = utterances("one two", "Two, one!", "one three", "", "three three two")
+    # Three times each: one, two and three; "one" and "three" come first in the alphabet.
+    assert [u.id for u in common(corpus, 2)] == ["u2"]
+    assert [u.id for u in common(corpus, 3)] == ["u0", "u1", "u2", "u4"]
+
+
+@given(st.lists(st.text("abc ", max_size=8), max_size=12), st.integers(1, 6))
+def test_more_words_never_lose_an_utterance(texts: list[str], count: int) -> None:
+    corpus = utterances(*texts)
+    fewer, more = common(corpus, count), common(corpus, count + 1)
+    assert {u.id for u in fewer} <= {u.id for u in more}
+    assert len({w for u in fewer for w in u.text.split()}) <= count
+    assert len(common(corpus, 1000)) == sum(bool(t.split()) for t in texts)
+
+
+def test_the_command_joins_manifests_and_leaves_the_audio_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = utterances("GO LEFT", "GO HOME"), utterances("GO LEFT")
+    two = [Utterance("v", tmp_path / "v.wav", "GO LEFT", "t", "test", 2.0)]
+    write_manifest(tmp_path / "one.tsv", one)
+    write_manifest(tmp_path / "two.tsv", two)
+    words = ["prepare", "common-words", "--words", "2", "--out", str(tmp_path / "out"), "--json"]
+    data = ["--data", str(tmp_path / "one.tsv"), str(tmp_path / "two.tsv")]
+    assert main([*words, *data]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"manifest": str(tmp_path / "out" / "manifest.tsv"), "utterances": 2, "of": 3}
+    found = read_manifest(Path(said["manifest"]))
+    assert [(u.id, u.split) for u in found] == [("u0", "train"), ("v", "test")]
+    assert found[1].audio == tmp_path / "v.wav"
+
+
+def test_nothing_left_is_an_error_with_its_mend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tmp_path / "m.tsv", utterances("GO LEFT", "GO HOME"))
+    words = ["prepare", "common-words", "--words", "1", "--out", str(tmp_path / "out")]
+    assert main([*words, "--data", str(tmp_path / "m.tsv")]) == 2
+    assert "only words of the 1 commonest; take more" in capsys.readouterr().err
