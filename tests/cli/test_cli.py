@@ -256,6 +256,21 @@ def test_the_package_runs_as_a_command() -> None:
     assert "train" in done.stdout
 
 
+def test_a_reader_that_has_enough_is_no_error(corpus: Path, tmp_path: Path) -> None:
+    words = ["prepare", "common-words", "--words", "9", "--data", str(corpus), "--out"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "codert", *words, str(tmp_path), "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.parametrize(("option", "value"), [("--for", "9"), ("--for", ""), ("--jobs", "0")])
 def test_an_experiments_times_and_counts_are_checked(
     option: str, value: str, capsys: pytest.CaptureFixture[str]

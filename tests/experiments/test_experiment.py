@@ -296,7 +296,9 @@ def test_a_cell_that_fails_is_told_and_the_others_finish(
     assert [line["plan"] for line in lines(tmp_path)] == ["alone", "odd"]
 
 
-def test_folds_test_every_speaker_once(short: Any, cache: Path, tmp_path: Path) -> None:
+def test_folds_test_every_speaker_once(
+    short: Any, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = short("folds", "[alone]", ["folds: 2"])
     assert main(words(file, tmp_path, cache)) == 0
     assert [(line["fold"], line["seed"]) for line in lines(tmp_path)] == [(0, 0), (1, 0)]
@@ -307,3 +309,7 @@ def test_folds_test_every_speaker_once(short: Any, cache: Path, tmp_path: Path) 
     command = lines(tmp_path)[1]["command"]
     assert "--out runs/folds/tones/fold1/seed0" in command
     assert "--set data.fold.number=1 --set data.fold.of=2" in command
+    capsys.readouterr()
+    assert main(["experiment", str(file), "--out", str(tmp_path), "--table", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert row["wer_by_fold"] == pytest.approx([line["wer"] for line in lines(tmp_path)], abs=1e-3)

@@ -12,19 +12,27 @@ from codert.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `codert ...`; the exit status is 0, 2 for bad input, 130 where it was stopped."""
+    """Run `codert ...`.
+
+    The exit status is 0, 2 for bad input, 130 where it was stopped, 141 where nobody reads on.
+    """
     options = parser().parse_args(arguments)
     # Before torch is imported: spinning OpenMP threads slow every other process down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command: Command = options.command
     try:
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("codert: stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except InputError as error:
         print(f"codert: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as of `codert ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         print(f"codert: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return 2

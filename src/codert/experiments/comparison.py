@@ -25,6 +25,7 @@ class Row(TypedDict):
         wer: the mean over seeds of the word error rate, the folds of each taken together.
         wer_sd: its standard deviation over seeds; null for one.
         wer_by_seed: of each of `seeds`.
+        wer_by_fold: of each fold, the mean over seeds; empty where there are no folds.
         reference: the plan that it is compared with.
         werr: relative reduction against the reference, over the seeds that both have.
         werr_ci: its 95 % interval over seeds and speakers.
@@ -47,6 +48,7 @@ class Row(TypedDict):
     wer: float
     wer_sd: float | None
     wer_by_seed: list[float]
+    wer_by_fold: list[float]
     reference: str
     werr: float | None
     werr_ci: list[float] | None
@@ -107,6 +109,7 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
         wer=mean(rates),
         wer_sd=stdev(rates) if len(rates) > 1 else None,
         wer_by_seed=rates,
+        wer_by_fold=trials.rates_by_fold(),
         reference=reference,
         werr=None,
         werr_ci=None,

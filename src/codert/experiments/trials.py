@@ -45,6 +45,13 @@ class Trials:
         """The word error rate from each seed, in percent."""
         return [100 * int(errors.sum()) / int(self.words.sum()) for errors in self.errors]
 
+    def rates_by_fold(self) -> list[float]:
+        """The mean over seeds of the word error rate, in percent, of each fold; none without."""
+        of = np.array([fold for fold, _ in self.utterances])
+        folds = sorted({fold for fold, _ in self.utterances if fold is not None})
+        wrong, said = self.errors.mean(0), self.words
+        return [100 * float(wrong[of == k].sum()) / int(said[of == k].sum()) for k in folds]
+
 
 def trials_of(
     matrix: Matrix, records: Mapping[Key, Record], corpus: str, plan: str, recogniser: str
