@@ -170,6 +170,7 @@ def test_what_does_not_stream_is_marked(
     table = capsys.readouterr().out
     assert "teacher (not streaming)" in table
     assert "student (not streaming)" not in table
+    assert all(f"{kind} %" in table for kind in ("substituted", "deleted", "inserted", "CER"))
     audio = next(corpus.parent.glob("test-*.wav"))
     assert main(["transcribe", runs[0], str(audio)]) == 0
     assert "not streaming" in capsys.readouterr().err

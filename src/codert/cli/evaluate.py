@@ -75,7 +75,7 @@ def add(verbs: Verbs) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from codert.evaluation.results import results, table
+    from codert.evaluation.results import kinds_table, results, table
     from codert.evaluation.systems import System, score_system
     from codert.learning.machine import machine
 
@@ -94,7 +94,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         return 0
     card = reference.card
     print(table(rows, f"{card.strategy} {card.role}" if card.strategy else reference.folder.name))
-    print(f"WERR and p: compared with {reference.folder}")
+    print(f"WERR and p: compared with {reference.folder}\n\n{kinds_table(rows)}\n")
     if len(utterances) < _FEW:
         print(f"intervals and p of {many(len(utterances), 'utterance')} mean little")
     skipped = systems[0].skipped

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 from codert.errors import InputError
-from codert.evaluation.scoring import cer, wer
+from codert.evaluation.scoring import cer, kinds, wer
 from codert.evaluation.significance import bootstrap_interval, compare
 from codert.evaluation.systems import System
+
+_KINDS: tuple[Literal["substituted", "deleted", "inserted", "cer"], ...]
+_KINDS = ("substituted", "deleted", "inserted", "cer")
 
 
 def headings(reference: str) -> tuple[str, ...]:
@@ -27,6 +30,9 @@ class Result(TypedDict):
         streams: whether it can write while somebody speaks.
         wer: word error rate.
         wer_ci: its 95 % interval.
+        substituted: words that were taken for others, in percent of those said.
+        deleted: words that were not heard, likewise.
+        inserted: words that nobody said, likewise.
         cer: character error rate.
         words: of the test references.
         skipped: utterances that could not be scored.
@@ -43,6 +49,9 @@ class Result(TypedDict):
     streams: bool
     wer: float
     wer_ci: Sequence[float]
+    substituted: float
+    deleted: float
+    inserted: float
     cer: float
     words: int
     skipped: int
@@ -73,6 +82,7 @@ def _result(system: System, reference: System | None) -> Result:
     words = [each.words for each in system.scores]
     interval = bootstrap_interval(errors, words)
     before = [each.errors for each in reference.scores] if reference else []
+    of_kind = kinds(system.scores)
     gain = compare(before, errors) if any(before) else None  # of no errors none can be avoided
     return Result(
         name=system.folder.name,
@@ -83,6 +93,9 @@ def _result(system: System, reference: System | None) -> Result:
         streams=system.card.model.streams,
         wer=wer(system.scores),
         wer_ci=[interval.low, interval.high],
+        substituted=of_kind.substituted,
+        deleted=of_kind.deleted,
+        inserted=of_kind.inserted,
         cer=cer(system.scores),
         words=sum(words),
         skipped=len(system.skipped),
@@ -108,6 +121,13 @@ def cells(result: Result) -> tuple[str, ...]:
 def table(results: Sequence[Result], reference: str) -> str:
     """The results in columns, one line each; `reference` names what they are compared with."""
     return columns([headings(reference), *map(cells, results)], names=2)
+
+
+def kinds_table(results: Sequence[Result]) -> str:
+    """What kinds of errors they made, likewise."""
+    heading = ("system", "strategy", "substituted %", "deleted %", "inserted %", "CER %")
+    rows = [(r["name"], r["strategy"], *(f"{r[kind]:.2f}" for kind in _KINDS)) for r in results]
+    return columns([heading, *rows], names=2)
 
 
 def columns(rows: Sequence[Sequence[str]], names: int) -> str:

@@ -5,6 +5,7 @@ Texts are compared as they come: normalise both sides before.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kaldialign import align, edit_distance
 
@@ -34,6 +35,14 @@ class UtteranceScore:
     words: int
     character_errors: int
     characters: int
+
+
+class Kinds(NamedTuple):
+    """Words that were taken for others, not heard, and made up, in percent of those said."""
+
+    substituted: float
+    deleted: float
+    inserted: float
 
 
 def score(id: str, speaker: str, reference: str, hypothesis: str) -> UtteranceScore:
@@ -68,6 +77,22 @@ def cer(scores: Iterable[UtteranceScore]) -> float:
         InputError: the references have no characters.
     """
     return _rate(((s.character_errors, s.characters) for s in scores), "characters")
+
+
+def kinds(scores: Iterable[UtteranceScore]) -> Kinds:
+    """Of which kinds the word errors of all utterances together are.
+
+    Raises:
+        InputError: the references have no words.
+    """
+    scores = list(scores)
+    found = [edit_distance(s.reference.split(), s.hypothesis.split()) for s in scores]
+
+    def rate(kind: str) -> float:
+        counts = ((int(each[kind]), s.words) for each, s in zip(found, scores, strict=True))
+        return _rate(counts, "words")
+
+    return Kinds(rate("sub"), rate("del"), rate("ins"))
 
 
 def alignment(reference: str, hypothesis: str) -> list[tuple[str, str]]:
