@@ -21,6 +21,7 @@ from codert.experiments.export import CARD, sentences
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Plan
 from codert.learning.run import heard_by, plan_of, train
+from codert.models.folder import load_card
 
 from ..tiny import tiny_plan
 
@@ -104,7 +105,7 @@ def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
     assert "`codert train recipes/tandem.yaml`" in card
     assert "abc1234" in card
     heard = [u for u in read_manifest(corpus) if u.split == "train"]
-    assert f"{len(heard)} utterances by 4 speakers" in card
+    assert f"h of speech of the corpus tones: {len(heard)} utterances by 4 speakers" in card
     assert f"{Transcriber.load(run).recogniser.total_params:,}" in card
     said = re.findall(r"^\d+\. (.+)$", card, re.MULTILINE)
     assert len(said) == 10
@@ -134,6 +135,11 @@ def test_the_card_says_whose_weights_it_began_with(
     card = (tmp_path / "m" / CARD).read_text()
     assert "Before that, front end, encoder: the weights of `tandem/student`" in card
     assert "Before that, decoder: the weights of `tandem/teacher`" in card
+    assert card.count(f"which understand {load_card(run).understands}.") == 2
+
+    shutil.rmtree(run.parent)  # what it began with is gone
+    assert main(["export", str(student), "--out", str(tmp_path / "m"), "--data", str(corpus)]) == 0
+    assert "which had learnt from speech of their own" in (tmp_path / "m" / CARD).read_text()
 
 
 def test_what_was_not_measured_is_not_made_up(export: Any, tmp_path: Path) -> None:
