@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,12 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"codert: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # as of `codert ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _unread():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
         print(f"codert: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+def _unread() -> bool:
+    """Whether nobody reads the output any more, as of `codert ... | head`."""
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def parser() -> argparse.ArgumentParser:
