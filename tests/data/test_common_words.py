@@ -35,7 +35,7 @@ def test_more_words_never_lose_an_utterance(texts: list[str], count: int) -> Non
 def test_the_command_joins_manifests_and_leaves_the_audio_where_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, two = utterances("GO LEFT", "GO HOME"), utterances("GO LEFT")
+    one = utterances("GO LEFT", "GO HOME")
     two = [Utterance("v", tmp_path / "v.wav", "GO LEFT", "t", "test", 2.0)]
     write_manifest(tmp_path / "one.tsv", one)
     write_manifest(tmp_path / "two.tsv", two)

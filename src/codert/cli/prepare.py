@@ -112,11 +112,8 @@ def _prepare_librispeech(options: argparse.Namespace) -> int:
 
 def _prepare_common_words(options: argparse.Namespace) -> int:
     from codert.data.common_words import prepare
-    from codert.data.manifest import read_manifest
 
-    manifest = prepare(options.out, options.data, options.words)
-    kept = len(read_manifest(manifest))
-    of = sum(len(read_manifest(path)) for path in options.data)
+    manifest, kept, of = prepare(options.out, options.data, options.words)
     if options.json:
         print(json.dumps({"manifest": str(manifest), "utterances": kept, "of": of}))
         return 0

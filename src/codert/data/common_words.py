@@ -9,7 +9,7 @@ from codert.data.text import normalise
 from codert.errors import InputError
 
 
-def prepare(out: Path, manifests: Sequence[Path], count: int) -> Path:
+def prepare(out: Path, manifests: Sequence[Path], count: int) -> tuple[Path, int, int]:
     """Write the manifest of `common` in a folder; audio stays where it is.
 
     Args:
@@ -18,18 +18,19 @@ def prepare(out: Path, manifests: Sequence[Path], count: int) -> Path:
         count: of words.
 
     Returns:
-        The manifest.
+        The manifest, how many utterances it lists, and of how many.
 
     Raises:
         InputError: a manifest is wrong, or no utterance is left.
     """
-    found = common(joined(u for path in manifests for u in read_manifest(path)), count)
+    everything = joined(u for path in manifests for u in read_manifest(path))
+    found = common(everything, count)
     if not found:
         raise InputError(
             f"{manifests[0]}: no utterance has only words of the {count} commonest; take more"
         )
     write_manifest(out / "manifest.tsv", found)
-    return out / "manifest.tsv"
+    return out / "manifest.tsv", len(found), len(everything)
 
 
 def common(utterances: Sequence[Utterance], count: int) -> list[Utterance]:

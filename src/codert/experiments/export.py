@@ -15,7 +15,7 @@ from codert.errors import InputError
 from codert.evaluation.significance import bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
-from codert.learning.plan import Part, Plan
+from codert.learning.plan import Part, Plan, parts_by_folder
 from codert.learning.run import HEARD, heard_by, placeless, plan_of, without_place, wordpieces_of
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card, write_bytes, write_text
 
@@ -159,12 +159,11 @@ class Start:
 
 def _starts(begun: Mapping[Part, str]) -> list[Start]:
     found = []
-    for folder in dict.fromkeys(begun.values()):
+    for folder, parts in parts_by_folder(begun).items():
         try:
             understands = load_card(Path(folder)).understands
         except InputError:
             understands = ""
-        parts = [part for part in begun if begun[part] == folder]
         found.append(Start(parts, without_place(folder), understands))
     return found
 

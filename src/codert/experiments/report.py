@@ -24,7 +24,7 @@ from codert.experiments.report_figures import (
     wer_figure,
 )
 from codert.learning.edges import Edge
-from codert.learning.plan import Member, Plan
+from codert.learning.plan import Member, Plan, parts_by_folder
 from codert.models.folder import write_text
 
 
@@ -88,10 +88,10 @@ def _origin(member: Member) -> str:
     """What a recogniser of a plan is, and what it begins with."""
     if member.frozen:
         return f"frozen, from {Path(member.frozen).name}"
-    begun: dict[str, list[str]] = {}
-    for part, folder in member.start.items():
-        begun.setdefault(folder, []).append(part.replace("_", " "))
-    starts = (f"{' and '.join(parts)} from {name}" for name, parts in begun.items())
+    starts = (
+        f"{' and '.join(parts).replace('_', ' ')} from {folder}"
+        for folder, parts in parts_by_folder(member.start).items()
+    )
     return ", ".join([member.model or "average", *starts])
 
 

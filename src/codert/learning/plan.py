@@ -3,6 +3,7 @@
 All strategies are such graphs; nothing in codert branches on a strategy's name.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -61,6 +62,14 @@ class Member:
             raise ValueError("cached is of frozen recognisers, which stay as they are; remove it")
         if self.rate <= 0:
             raise ValueError("rate is above 0; to train nothing of it write frozen: RUN")
+
+
+def parts_by_folder(start: Mapping[Part, str]) -> dict[str, list[Part]]:
+    """What begins with the weights in a folder, of all the folders of a `start`."""
+    found: dict[str, list[Part]] = {}
+    for part, folder in start.items():
+        found.setdefault(folder, []).append(part)
+    return found
 
 
 @dataclass(frozen=True)
