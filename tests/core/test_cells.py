@@ -2,7 +2,7 @@
 
 import math
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -268,3 +268,13 @@ def test_what_cannot_be_chosen_is_refused(keys: dict[str, Any], complaint: str) 
     teacher, student = pair()
     with pytest.raises(ValueError, match=complaint):
         lattice_loss(teacher.lattice(), student.lattice(), student.labels, **keys)
+
+
+@pytest.mark.parametrize("cells", get_args(Cells))
+@pytest.mark.parametrize("loss", [lattice_loss, collapsed_loss])
+def test_a_teacher_that_is_nan_does_not_pass_for_a_perfect_one(loss: Any, cells: Cells) -> None:
+    student = make_case("additive", [4, 3], [2, 1])
+    encoder, *rest = (x.detach().clone() for x in partner(student, "additive").leaves)
+    encoder[0, 1, 2] = torch.nan
+    teacher = student.of(encoder, *rest)
+    assert loss(teacher.lattice(), student.lattice(), student.labels, cells=cells).isnan()

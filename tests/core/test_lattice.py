@@ -340,10 +340,22 @@ def test_shapes_that_do_not_fit() -> None:
         AdditiveLattice(torch.zeros(1, 3, 5), torch.zeros(2, 2, 5), *lengths)
 
 
+def _by_the_old_setting(precision: str) -> None:
+    torch.set_float32_matmul_precision({"bf16": "medium", "ieee": "highest"}[precision])
+
+
+def _by_the_new_setting(precision: str) -> None:
+    torch.backends.mkldnn.matmul.fp32_precision = precision
+
+
 @joints
-def test_products_are_exact_whatever_the_caller_allows(joint: str) -> None:
+@pytest.mark.parametrize("allow", [_by_the_old_setting, _by_the_new_setting])
+def test_products_are_exact_whatever_the_caller_allows(
+    joint: str, allow: Callable[[str], None]
+) -> None:
     case = make_case(joint, [4, 2], [3, 1]).to(torch.float32)
     precisions = set()
+    products = torch.backends.mkldnn.matmul
 
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(
@@ -354,16 +366,16 @@ def test_products_are_exact_whatever_the_caller_allows(joint: str) -> None:
             kwargs: dict[str, Any] | None = None,
         ) -> Any:
             if "mm" in str(func):
-                precisions.add(torch.get_float32_matmul_precision())
+                precisions.add(products.fp32_precision)
             return func(*args, **(kwargs or {}))
 
-    torch.set_float32_matmul_precision("medium")
+    allow("bf16")
     try:
         with Watch():  # type: ignore[no-untyped-call]
             scores = case.lattice().scores(case.labels)
             if joint == "additive":  # the MLP's backward pass is any linear layer's
                 torch.autograd.grad(scores.blank.sum(), case.leaves)
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert products.fp32_precision == "bf16"
     finally:
-        torch.set_float32_matmul_precision("highest")
-    assert precisions == {"highest"}
+        allow("ieee")
+    assert precisions == {"ieee"}

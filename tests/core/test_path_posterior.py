@@ -261,3 +261,14 @@ def test_it_can_be_differentiated_once() -> None:
     teacher, student = pair()
     with pytest.raises(RuntimeError, match="only once"):
         torch.autograd.grad(loss_of(teacher, student), student.leaves, create_graph=True)
+
+
+@pytest.mark.parametrize("broken", ["teacher", "student"])
+def test_nan_is_kept(broken: str) -> None:
+    student = make_case("additive", [4, 3], [2, 1])
+    pair = {"student": student, "teacher": partner(student, "additive")}
+    encoder, *rest = (x.detach().clone() for x in pair[broken].leaves)
+    encoder[0, 1, 2] = torch.nan
+    pair[broken] = student.of(encoder, *rest)
+    lattices = pair["teacher"].lattice(), pair["student"].lattice()
+    assert path_posterior_loss(*lattices, student.labels).isnan()

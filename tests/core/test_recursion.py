@@ -119,3 +119,15 @@ def test_on_a_gpu_the_recursion_is_the_reference(case: Case) -> None:
     ):
         assert mine.is_cuda
         assert_close(mine.cpu(), plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("package", ["numba", "torch", "triton"])
+def test_recursions_keep_nan(package: str) -> None:
+    case = make_case("additive", [4, 3], [2, 3])
+    blank, label = (x.detach() for x in arc_scores(case.logits(), case.labels))
+    blank[0, 1, 1] = torch.nan
+    result = form(package).forward_backward(blank, label, case.frame_lengths, case.label_lengths)
+    plain = recursion_torch.forward_backward(blank, label, case.frame_lengths, case.label_lengths)
+    for mine, theirs in zip(result, plain, strict=True):
+        assert mine[0].isnan().any()
+        assert_close(mine[1], theirs[1])  # the other utterance is as it was

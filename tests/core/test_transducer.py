@@ -461,3 +461,14 @@ def test_a_gradient_that_is_not_finite_is_not_hidden(joint: str, value: float) -
         (transducer_loss(case.lattice(), case.labels) * value).sum(), case.leaves
     )
     assert not any(bool(x.isfinite().all()) for x in found)
+
+
+@joints
+def test_leaves_of_any_strides_have_their_gradients(joint: str) -> None:
+    case = make_case(joint, [4, 4], [2, 2])  # no padding, whose filling would make them contiguous
+    encoder, decoder, *output = case.leaves
+    turned = [x.detach().mT.contiguous().mT.requires_grad_() for x in (encoder, decoder)]
+    strided = case.of(*turned, *output)
+    losses = [transducer_loss(each.lattice(), each.labels) for each in (case, strided)]
+    for mine, theirs in zip(gradients(losses[1], strided), gradients(losses[0], case), strict=True):
+        assert_close(mine, theirs)

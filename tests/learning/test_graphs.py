@@ -102,3 +102,26 @@ def test_two_that_teach_each_other_both_learn_from_it(match: str, run: Any, sett
     assert equal(weights(one, "student"), weights(apart, "student"))
     assert not equal(weights(one, "peer"), weights(apart, "peer"))
     assert not equal(weights(one, "peer"), weights(both, "peer"))
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"match": "encoder_logits", "gauge": "centred"},
+        {"match": "lattice"},
+        {"match": "collapsed"},
+        {"match": "path_posterior"},
+        {"match": "sequence"},
+    ],
+)
+def test_no_edge_changes_a_decoder_that_its_student_keeps(
+    match: dict[str, str], settings: Path, batch: Batch
+) -> None:
+    members = {"mean": {"average": {"of": "teacher"}, "role": "teacher"}}
+    edges = [{"from": "mean", "to": "student", **match}]
+    plan = tiny_plan("borrowed-decoder", settings, recognisers=members, edges=edges)
+    with_edge, without = (gradients(replace(plan, edges=each), batch) for each in (plan.edges, ()))
+    of_decoder = [name for name in with_edge if name.startswith("shared.decoder.")]
+    assert of_decoder
+    assert all(torch.equal(with_edge[name], without[name]) for name in of_decoder)
+    assert any(not torch.equal(with_edge[n], without[n]) for n in without if "student" in n)

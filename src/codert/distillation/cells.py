@@ -67,7 +67,7 @@ def cell_weights(
 def _of(lattice: Lattice, frames: Frames) -> Tensor:
     """Which pairs of frames and label positions lie inside, (B, N, U+1)."""
     pairs = inside(frames.lengths, len(frames.student))
-    positions = inside(lattice.label_lengths + 1, lattice.shape[2]).to(pairs.device)
+    positions = inside(lattice.label_lengths + 1, lattice.shape[2])
     return pairs[:, :, None] & positions[:, None]
 
 
@@ -78,7 +78,7 @@ def _near_best_path(lattice: Lattice, labels: Tensor, width: int) -> Tensor:
     # It comes to a position where it leaves the one before, and stays at the last to the end.
     first = torch.nn.functional.pad(path, (1, 0))
     last = torch.nn.functional.pad(path, (0, 1))
-    behind = ~inside(lattice.label_lengths.to(path.device), U1)
+    behind = ~inside(lattice.label_lengths, U1)
     last = last.masked_fill(behind, T)
     t = torch.arange(T, device=path.device)[:, None]
     return (t >= first[:, None] - width) & (t <= last[:, None] + width)
@@ -90,7 +90,7 @@ def _drawn(weights: Tensor, count: int) -> Tensor:
     # By the cumulative sum, for torch.multinomial takes 2^24 cells at most.
     reached = flat.double().cumsum(0)
     if not len(reached) or not reached[-1] > 0:
-        return torch.zeros_like(weights)
+        return weights  # all of them 0, or nan, which is kept
     draws = torch.rand(count, dtype=torch.float64, device=flat.device) * reached[-1]
     found = torch.searchsorted(reached, draws, right=True)
     return torch.bincount(found, minlength=len(flat)).to(weights).view_as(weights)

@@ -92,7 +92,8 @@ def compare(
         student: logits.
         divergence: a key of `DIVERGENCES`.
         temperature: divides the logits; the result is multiplied by its square, which keeps the
-            size of the gradient (Hinton et al., 2015, arXiv 1503.02531, section 2.1).
+            size of the gradient (Hinton et al., 2015, arXiv 1503.02531, section 2.1). Of l2 the
+            two cancel.
         alpha: of the alpha-divergence; others do not read it.
 
     Raises:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from codert.lattice import full_precision, inside
+
 
 class Frames(NamedTuple):
     """Pairs of frames, in order.
@@ -56,3 +58,42 @@ class Frames(NamedTuple):
         pair = torch.arange(count, device=student_lengths.device)
         ends = torch.minimum(teacher_lengths - ahead, ratio * student_lengths - behind)
         return cls(pair + ahead, (pair + behind) // ratio, ends.clamp(0, count))
+
+
+def paired(
+    teacher: Tensor,
+    student: Tensor,
+    frame_lengths: Tensor,
+    shift: int,
+    ratio: int,
+    teacher_lengths: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The frames of two encoders that are to be compared, side by side, (N, D) each.
+
+    Args:
+        teacher: (B, T, D).
+        student: (B, T, D), or fewer frames with a ratio.
+        frame_lengths: (B,), the student's.
+        shift: see `Frames.of`, as for the ratio.
+        ratio: the teacher's frames for each of the student's.
+        teacher_lengths: (B,), where they are others than the student's.
+
+    Raises:
+        ValueError: the sizes do not fit the ratio.
+    """
+    lengths = frame_lengths.to(student.device)
+    of_teacher = lengths if teacher_lengths is None else teacher_lengths.to(student.device)
+    sizes = teacher.shape[1], student.shape[1]
+    frames = Frames.of(sizes, of_teacher, lengths, shift, ratio)
+    if shift or ratio > 1:
+        teacher = teacher.index_select(1, frames.teacher)
+        student = student.index_select(1, frames.student)
+    return real(teacher, frames.lengths), real(student, frames.lengths)
+
+
+def real(x: Tensor, lengths: Tensor) -> Tensor:
+    """What of `x` (B, N, D) lies inside the lengths (B,), (M, D), in full precision.
+
+    Selected before any arithmetic: a nan in the padding would reach the gradient.
+    """
+    return full_precision(x[inside(lengths, x.shape[1])])

@@ -9,8 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from codert.distillation.frames import Frames
-from codert.lattice import full_precision, inside
+from codert.distillation.frames import paired
 
 Distance = Literal["mse", "cosine"]
 
@@ -49,16 +48,7 @@ def hidden_loss(
             f"the teacher's layer is {tuple(teacher.shape)} and the student's "
             f"{tuple(student.shape)}; give both one batch, and project one to the other's width"
         )
-    lengths = frame_lengths.to(student.device)
-    of_teacher = lengths if teacher_lengths is None else teacher_lengths.to(student.device)
-    sizes = teacher.shape[1], student.shape[1]
-    frames = Frames.of(sizes, of_teacher, lengths, shift, ratio)
-    if shift or ratio > 1:
-        teacher = teacher.index_select(1, frames.teacher)
-        student = student.index_select(1, frames.student)
-    # Selected before any arithmetic: a nan in the padding would reach the gradient.
-    real = inside(frames.lengths, student.shape[1])
-    teacher, student = full_precision(teacher[real]), full_precision(student[real])
+    teacher, student = paired(teacher, student, frame_lengths, shift, ratio, teacher_lengths)
     if distance == "mse":
         each = (teacher - student).square().mean(-1)
     else:

@@ -75,11 +75,11 @@ def lattice_loss(
         teacher = teacher.frames(frames.teacher, frames.lengths)
         student = student.frames(frames.student, frames.lengths)
     if cells in FEW:
-        chosen = weights > 0
+        chosen = weights != 0  # nan is kept
         each = _at_some(teacher, student, chosen, divergence, temperature, alpha)
         return _mean(weights[chosen], each)
     each = _everywhere(teacher, student, divergence, temperature, alpha)
-    return _mean(weights, torch.where(student.real.to(each.device), each, 0))
+    return _mean(weights, torch.where(student.real, each, 0))
 
 
 def collapsed_loss(
@@ -126,7 +126,7 @@ def collapsed_loss(
     weights = cell_weights(teacher, student, labels, frames, cells, width, samples)
     log_p = teacher.tempered(temperature).collapsed(labels)[:, frames.teacher]
     log_q = student.tempered(temperature).collapsed(labels)[:, frames.student]
-    chosen = weights > 0
+    chosen = weights != 0  # nan is kept
     each = compare(log_p[chosen], log_q[chosen], divergence, alpha=alpha)
     return _mean(weights[chosen], each) * temperature**2
 

@@ -7,8 +7,7 @@ divergence, its temperature and its weight are choices of codert.
 from torch import Tensor
 
 from codert.distillation.divergences import Divergence, compare
-from codert.distillation.frames import Frames
-from codert.lattice import full_precision, inside
+from codert.distillation.frames import paired, real
 from codert.lattice.cells import exact
 
 
@@ -45,14 +44,8 @@ def encoder_logit_loss(
     """
     if teacher.shape[::2] != student.shape[::2]:
         raise _differ("encoder", teacher, student)
-    lengths = frame_lengths.to(student.device)
-    of_teacher = lengths if teacher_lengths is None else teacher_lengths.to(student.device)
-    sizes = teacher.shape[1], student.shape[1]
-    frames = Frames.of(sizes, of_teacher, lengths, shift, ratio)
-    if shift or ratio > 1:
-        teacher = teacher.index_select(1, frames.teacher)
-        student = student.index_select(1, frames.student)
-    return _mean(teacher, student, frames.lengths, divergence, temperature, alpha)
+    rows = paired(teacher, student, frame_lengths, shift, ratio, teacher_lengths)
+    return _mean(*rows, divergence, temperature, alpha)
 
 
 def decoder_logit_loss(
@@ -84,20 +77,13 @@ def decoder_logit_loss(
     if teacher.shape != student.shape:
         raise _differ("decoder", teacher, student)
     lengths = label_lengths.to(student.device) + 1
-    return _mean(teacher, student, lengths, divergence, temperature, alpha)
+    rows = real(teacher, lengths), real(student, lengths)
+    return _mean(*rows, divergence, temperature, alpha)
 
 
 def _mean(
-    teacher: Tensor,
-    student: Tensor,
-    lengths: Tensor,
-    divergence: Divergence,
-    temperature: float,
-    alpha: float,
+    teacher: Tensor, student: Tensor, divergence: Divergence, temperature: float, alpha: float
 ) -> Tensor:
-    # Selected before any arithmetic: a nan in the padding would reach the gradient.
-    real = inside(lengths, student.shape[1])
-    teacher, student = full_precision(teacher[real]), full_precision(student[real])
     with exact(student.device):
         each = compare(teacher, student, divergence, temperature, alpha)
     return each.sum() / max(1, len(each))

@@ -37,9 +37,10 @@ class AdditiveLattice(Lattice):
         label_lengths: Tensor,
     ) -> None:
         cells.check(encoder_logits, decoder_logits, frame_lengths, label_lengths)
-        self.frame_lengths, self.label_lengths = frame_lengths, label_lengths
         self.encoder_logits = cells.without_padding(encoder_logits, frame_lengths)
         self.decoder_logits = cells.without_padding(decoder_logits, label_lengths + 1)
+        self.frame_lengths = frame_lengths.to(encoder_logits.device)
+        self.label_lengths = label_lengths.to(encoder_logits.device)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

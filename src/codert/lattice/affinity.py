@@ -6,7 +6,7 @@ logits. So three normalisers give the sum of it over all V symbols.
 
 from torch import Tensor
 
-from codert.lattice.additive import AdditiveLattice
+from codert.lattice.additive import AdditiveLattice, refuse_other_shape
 
 
 def log_affinity(p: AdditiveLattice, q: AdditiveLattice, alpha: float) -> Tensor:
@@ -20,8 +20,7 @@ def log_affinity(p: AdditiveLattice, q: AdditiveLattice, alpha: float) -> Tensor
     Raises:
         ValueError: lattices of different shapes.
     """
-    if p.shape != q.shape:
-        raise ValueError(f"one lattice is {p.shape} and the other {q.shape}; they must be equal")
+    refuse_other_shape(p, q)
     p, q = _below_maxima(p), _below_maxima(q)
     mixed = AdditiveLattice(
         alpha * p.encoder_logits + (1 - alpha) * q.encoder_logits,

@@ -48,8 +48,8 @@ class Lattice(ABC):
     """The cells of a batch of utterances.
 
     Attributes:
-        frame_lengths: frames of each utterance, (B,).
-        label_lengths: labels of each utterance, (B,).
+        frame_lengths: frames of each utterance, (B,), where the logits are.
+        label_lengths: labels of each utterance, (B,), likewise.
     """
 
     frame_lengths: Tensor
@@ -132,7 +132,7 @@ class Lattice(ABC):
         """
         blank, label = self.scores(labels)
         label = torch.nn.functional.pad(label, (0, 1))
-        last = ~inside(self.label_lengths.to(label.device), label.shape[2])
+        last = ~inside(self.label_lengths, label.shape[2])
         rest = self.rest(labels)
         return torch.stack(
             [
@@ -192,13 +192,16 @@ def exact(device: torch.device) -> Iterator[None]:
 
     A term of log Z that loses digits in a product is lost to the loss and its gradient.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # The backend's own setting: torch.get_float32_matmul_precision raises once that is in use.
+    backends = torch.backends
+    products = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "ieee"
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        products.fp32_precision = before
 
 
 def listed(mask: Tensor, width: int) -> Iterator[Cells]:

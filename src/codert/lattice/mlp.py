@@ -50,9 +50,10 @@ class MLPLattice(Lattice):
         if activation not in ACTIVATIONS:
             known = " or ".join(get_args(Activation))
             raise ValueError(f"activation is {activation!r}; write {known}")
-        self.frame_lengths, self.label_lengths = frame_lengths, label_lengths
         self.encoder = cells.without_padding(encoder, frame_lengths)
         self.decoder = cells.without_padding(decoder, label_lengths + 1)
+        self.frame_lengths = frame_lengths.to(encoder.device)
+        self.label_lengths = label_lengths.to(encoder.device)
         self.weight, self.bias = cells.full_precision(weight), cells.full_precision(bias)
         self.activation: Activation = activation
 
@@ -197,7 +198,8 @@ class _Scores(torch.autograd.Function):
         encoder, decoder, weight, bias, following, real = ctx.saved_tensors
         by_label = torch.nn.functional.pad(by_label, (0, 1))
         by_log_z = -(by_blank + by_label)
-        to = [torch.zeros_like(x) for x in (encoder, decoder, weight, bias)]
+        # Contiguous, whatever the strides of the leaves: flatten is a view of it, not a copy.
+        to = [x.new_zeros(x.shape) for x in (encoder, decoder, weight, bias)]
         frames, positions = to[0].flatten(0, 1), to[1].flatten(0, 1)
         _, T, U1 = by_blank.shape
         activation = ACTIVATIONS[ctx.activation]

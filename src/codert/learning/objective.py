@@ -59,14 +59,14 @@ def objective(
         )
         for name, recogniser in (ensemble.live | ensemble.silent).items()
     }
+    for name in ensemble.live:
+        if "decoder" in plan.recognisers[name].keep:  # others that share it may train it
+            outputs[name] = outputs[name].with_encoder_only()
     result = Objective(batch.features.new_zeros(()))
     for name in ensemble.live if batch.transcribed else ():
         joint = plan.live[name].joint
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
-        own = outputs[name]
-        if "decoder" in plan.recognisers[name].keep:  # others that share it may train it
-            own = own.with_encoder_only()
-        _add_own(result, name, own, batch, plan.training, head_weight)
+        _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
         if edge.needs_labels and not batch.transcribed:
             continue

@@ -37,8 +37,9 @@ class Member:
         average: of which live recogniser it is the moving average.
         start: by part, the folder of a finished recogniser whose weights it begins with; the
             front end takes the normalisation of features too. In YAML a bare folder is for all.
-        keep: parts that its own losses leave as they are. Where no other recogniser shares such a
-            part and trains it, it has to be started, and runs as in inference.
+        keep: parts that its own losses, and edges to it, leave as they are. Where no other
+            recogniser shares such a part and trains it, it has to be started, and runs as in
+            inference.
         rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
         role: student or teacher, for tables.
     """

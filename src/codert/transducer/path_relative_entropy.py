@@ -53,7 +53,7 @@ class _PathRelativeEntropy(torch.autograd.Function):
         of_p, of_q = [x.double() for x in scores[:2]], [x.double() for x in scores[2:]]
         log_p, *p = forward_backward(of_p[0], of_p[1], frame_lengths, label_lengths)
         log_q, *q = forward_backward(of_q[0], of_q[1], frame_lengths, label_lengths)
-        possible = log_p.isfinite() & log_q.isfinite()
+        possible = (log_p != -torch.inf) & (log_q != -torch.inf)  # nan is kept
         ratios = [
             torch.where((occupied > 0) & possible[:, None, None], a - b, 0)
             for occupied, a, b in zip(p, of_p, of_q, strict=True)

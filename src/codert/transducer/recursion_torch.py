@@ -71,11 +71,11 @@ def posterior(
             frame. Either is -inf outside of an utterance.
     """
     log_likelihood = beta[:, 0, 0]
-    possible = log_likelihood > -torch.inf
+    possible = log_likelihood != -torch.inf  # not >, so that nan is kept
     scale = torch.where(possible, log_likelihood, 0)[:, None, None]
 
     def occupied(before: Tensor, arc: Tensor, after: Tensor) -> Tensor:
-        reached = (before > -torch.inf) & (after > -torch.inf) & possible[:, None, None]
+        reached = (before != -torch.inf) & (after != -torch.inf) & possible[:, None, None]
         likely = (before + arc + after - scale).exp()
         return torch.where(reached, likely, 0).to(arc.dtype)
 

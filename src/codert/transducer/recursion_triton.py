@@ -46,7 +46,8 @@ def forward_backward(
 
 @triton.jit
 def _logaddexp(a, b):  # type: ignore[no-untyped-def]
-    more, less = tl.maximum(a, b), tl.minimum(a, b)
+    swap = a < b  # tl.maximum would drop nan
+    more, less = tl.where(swap, b, a), tl.where(swap, a, b)
     gap = less - tl.where(less == float("-inf"), 0.0, more)  # never inf - inf
     return more + tl.log(1.0 + tl.exp(gap))
 

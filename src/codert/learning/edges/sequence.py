@@ -58,7 +58,9 @@ class SequenceEdge(BaseEdge):
             found = _NBest.of(teacher, self.size, self.width)
             log_p = -transducer_loss(found.lattice(teacher), found.labels)
         lattice = found.lattice(student)
-        if teacher.predicted is student.predicted:  # the decoder is the teacher's as well
+        # The decoder is the teacher's as well, or kept as others make it.
+        kept = not student.predicted.joint.requires_grad
+        if teacher.predicted is student.predicted or kept:
             lattice = lattice.with_encoder_only()
         return sequence_loss(log_p, lattice, found.labels, found.utterances)
 
