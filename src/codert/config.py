@@ -35,18 +35,36 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; write its name as seen from here") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected keys and values, found a {type(content).__name__}")
     return content
+
+
+def _parsed(text: str) -> Any:
+    """What YAML says; of a key that comes twice it would say the last, which is an error here."""
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    problem = f"the key {key.value!r} comes twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                seen.add(str(key.value))
+            return node
+
+    return yaml.load(text, Strict)
 
 
 def yaml_of(value: Any) -> str:
@@ -95,8 +113,8 @@ def assignments(texts: Iterable[str]) -> dict[str, Any]:
         if not sign or not key:
             raise InputError(f"--set {text}: write it as key.key=value")
         try:
-            content = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            content = _parsed(value)
+        except (yaml.YAMLError, ValueError) as error:
             raise InputError(f"--set {text}: not a valid value: {error}") from None
         together = merged(together, nested(key.split("."), content))
     return together

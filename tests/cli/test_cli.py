@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codert.cli import main
+from codert.data.files import LOCK, held
 from codert.data.wordpieces import WordPieceConfig, WordPieces
 
 from ..tiny import RECIPES
@@ -114,6 +115,12 @@ def test_a_run_is_all_its_recognisers_and_what_they_heard_is_told(
     assert "utterances mean little" in out
     assert main([*words, "--set", "data.speaker=[s1]"]) == 2
     assert "data.speaker" in capsys.readouterr().err
+    assert main([*words, "--set", "date.test_speakers=[s1]"]) == 2
+    assert "--set: date is not a known key; did you mean 'data'?" in capsys.readouterr().err
+    # What is alike by name is told apart by its folder: two rows in two tables, and a reference.
+    student = str(trained / "student")
+    assert main(["evaluate", student, student, *words[2:]]) == 0
+    assert capsys.readouterr().out.count(student) == 5
     assert main(["evaluate", str(corpus.parent), "--data", str(corpus)]) == 2
     assert "nor a run's" in capsys.readouterr().err
 
@@ -184,6 +191,7 @@ def test_what_does_not_stream_is_marked(
         (["analyze", "no/run", "--data", "m.tsv"], "m.tsv"),
         (["transcribe", "no/run", "a.wav"], "not a recogniser"),
         (["prepare", "librispeech", "--parts", "dev", "--out", "d"], "no part of LibriSpeech"),
+        (["prepare", "commands", "--seed", "-1", "--out", "d"], "the seed is -1; write 0 or more"),
         (
             ["train", str(RECIPES / "alone.yaml"), "--data", "m", "--out", "r", "--set", "x"],
             "key.key=value",
@@ -279,3 +287,13 @@ def test_an_experiments_times_and_counts_are_checked(
     with pytest.raises(SystemExit, match="2"):
         main(["experiment", "file.yaml", option, value])
     assert f"argument {option}: {value!r}: write " in capsys.readouterr().err
+
+
+def test_a_run_is_trained_by_one_at_a_time(
+    corpus: Path, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(RECIPES / "alone.yaml"), "--settings", str(settings)]
+    words += ["--data", str(corpus), "--out", str(tmp_path)]
+    with held(tmp_path / "alone" / LOCK):
+        assert main(words) == 2
+    assert "alone: another codert works there; wait for it" in capsys.readouterr().err

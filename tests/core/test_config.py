@@ -353,6 +353,8 @@ def test_yaml_files(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"a: [1", "not valid YAML"),
+        (b"a: 1\nb: {c: 1, d: 2, c: 3}", "the key 'c' comes twice\n.*line 2"),
+        (b"a: 2020-13-45", "not valid YAML"),
         (b"- 1\n- 2\n", "expected keys and values, found a list"),
         (b"\xff\xfe\x00a", "not valid YAML"),
         (b"a: !!python/object:os.system {}", "not valid YAML"),

@@ -345,7 +345,7 @@ def _by_the_old_setting(precision: str) -> None:
 
 
 def _by_the_new_setting(precision: str) -> None:
-    torch.backends.mkldnn.matmul.fp32_precision = precision
+    torch.backends.mkldnn.matmul.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 @joints
@@ -355,7 +355,7 @@ def test_products_are_exact_whatever_the_caller_allows(
 ) -> None:
     case = make_case(joint, [4, 2], [3, 1]).to(torch.float32)
     precisions = set()
-    products = torch.backends.mkldnn.matmul
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
     class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(

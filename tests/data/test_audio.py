@@ -34,11 +34,14 @@ def test_other_rates_keep_the_tone(tmp_path: Path, rate: int) -> None:
         ("zero.wav", "zero.wav: not readable as audio"),
         ("empty.wav", "empty.wav: holds no samples"),
         ("nan.wav", "nan.wav: holds samples that are not finite"),
+        ("headless.raw", "headless.raw: not readable as audio"),
+        ("a" * 300, "not readable as audio: .*File name too long"),
     ],
 )
 def test_what_is_not_audio(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "text.wav").write_text("hello")
     (tmp_path / "zero.wav").touch()
+    (tmp_path / "headless.raw").write_bytes(bytes(800))
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
     with pytest.raises(AudioError, match=message) as caught:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codert.cli import main
-from codert.data.common_words import common
+from codert.data.common_words import common, prepare
+from codert.data.description import describe, description
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 
 
@@ -56,3 +57,21 @@ def test_nothing_left_is_an_error_with_its_mend(
     words = ["prepare", "common-words", "--words", "1", "--out", str(tmp_path / "out")]
     assert main([*words, "--data", str(tmp_path / "m.tsv")]) == 2
     assert "only words of the 1 commonest; take more" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_something_else_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tmp_path / "manifest.tsv", utterances("GO LEFT", "GO HOME"))
+    before = (tmp_path / "manifest.tsv").read_bytes()
+    words = ["prepare", "common-words", "--words", "2", "--out", str(tmp_path)]
+    assert main([*words, "--data", str(tmp_path / "manifest.tsv")]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "manifest.tsv").read_bytes() == before
+
+
+def test_what_the_corpora_teach_is_said_beside_the_manifest_too(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.tsv", utterances("GO LEFT", "GO HOME"))
+    describe(tmp_path, "ways to go")
+    prepare(tmp_path / "out", [tmp_path / "m.tsv"], 2)
+    assert description([tmp_path / "out" / "manifest.tsv"]) == "ways to go"

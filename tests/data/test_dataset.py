@@ -179,9 +179,17 @@ def test_bad_utterances_are_left_out_and_told(
     assert reasons["u4"] == "no word-piece covers 'Z'"
     assert "holds no samples" in reasons["u5"]
     assert [batch.ids for batch in dataset.batches(0)] == [["u0"]]
-
     scored = make_dataset(utterances, replace(SMALL, max_seconds=1.0), training=False)
-    assert scored.texts == {"u0": "SEVEN DOGS", "u3": "", "u4": "ZOO"}
+    assert scored.texts == {"u0": "SEVEN DOGS", "u4": "ZOO"}
+
+
+def test_what_has_no_transcript_cannot_be_scored(
+    make_dataset: MakeDataset, make_utterance: MakeUtterance
+) -> None:
+    utterances = [make_utterance(), make_utterance(text="")]
+    dataset = make_dataset(utterances, replace(SMALL, untranscribed=True), training=False)
+    assert list(dataset.utterances) == ["u0"]
+    assert [each.reason for each in dataset.skipped] == ["no text"]
 
 
 def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(

@@ -38,6 +38,26 @@ def test_what_is_not_given_has_a_default_and_seconds_come_from_the_header(manife
     assert (utterance.speaker, utterance.split, utterance.seconds) == ("a", "train", 0.5)
 
 
+def test_seconds_of_0_are_those_of_the_header(manifest: Path) -> None:
+    manifest.write_text("id\taudio\ttext\tseconds\na\tu0.wav\tHI\t0")
+    assert read_manifest(manifest)[0].seconds == 0.5
+
+
+def test_a_name_that_would_break_a_line_is_refused(manifest: Path) -> None:
+    path = manifest.with_suffix(".jsonl")
+    for column in ("id", "speaker", "split"):
+        row = {"id": "a", "audio": "u0.wav", "text": "HI"} | {column: "two\nlines"}
+        path.write_text(json.dumps(row))
+        with pytest.raises(InputError, match=f"line 1: the {column} holds a tab or a line break"):
+            read_manifest(path)
+
+
+def test_a_column_that_comes_twice_is_refused(manifest: Path) -> None:
+    manifest.write_text("id\taudio\ttext\ttext\na\tu0.wav\tHI\tHO")
+    with pytest.raises(InputError, match="line 1: the column 'text' comes twice"):
+        read_manifest(manifest)
+
+
 def test_an_unreadable_header_is_left_to_whoever_reads_the_samples(manifest: Path) -> None:
     manifest.with_name("u0.wav").write_bytes(b"not audio")
     manifest.write_text("id\taudio\ttext\na\tu0.wav\tHI")

@@ -272,3 +272,12 @@ def test_mapsswe_is_uniform_where_nothing_differs() -> None:
     generator = np.random.default_rng(4)
     below = [mapsswe(*generator.binomial(8, 0.2, (2, 80))) < 0.1 for _ in range(500)]
     assert 0.06 < np.mean(below) < 0.14
+
+
+def test_one_alone_has_no_interval_and_no_p() -> None:
+    for measure in (bootstrap_interval, compare):
+        with pytest.raises(InputError, match="says nothing of others"):
+            measure([3], [5])
+    with pytest.raises(InputError, match="says nothing of others"):
+        compare_over_seeds([[3, 2, 1]], [[2, 2, 1]], ["me"] * 3)
+    assert compare_over_seeds([[3, 2], [3, 1]], [[2, 2], [2, 2]], ["me"] * 2).werr > 0

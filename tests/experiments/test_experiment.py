@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from codert.cli import main, parser
 from codert.config import assignments
+from codert.data.manifest import read_manifest, write_manifest
 from codert.experiments.records import RESULTS, UTTERANCES
 from codert.learning.recipe import read_plan
 from codert.learning.run import SKIPPED, is_finished
@@ -263,6 +265,51 @@ def test_other_settings_are_not_mixed_with_what_is_there(
     other.write_text(file.read_text().replace("temperature: 2.0", "temperature: 3.0"))
     assert main(words(other, whole, cache)) == 2
     assert "soft/plan.json: the run was begun with other settings" in capsys.readouterr().err
+
+
+def test_runs_on_other_speech_are_not_mixed_with_what_is_there(
+    short: Any,
+    corpus: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = short("one", "[alone]")
+    assert main(words(file, tmp_path / "out", cache)) == 0
+    (tmp_path / "out" / RESULTS).unlink()  # trained, and to be scored
+    moved = [replace(u, split="train") for u in read_manifest(corpus) if u.split == "test"]
+    rest = [u for u in read_manifest(corpus) if u.split != "test"]
+    write_manifest(tmp_path / "manifest.tsv", [*moved[1:], replace(moved[0], split="test"), *rest])
+    monkeypatch.setenv("TONES", str(tmp_path))
+    assert main(words(file, tmp_path / "out", cache)) == 2
+    assert "was trained on other speech" in capsys.readouterr().err
+
+
+def test_what_cannot_be_scored_is_counted(
+    short: Any,
+    corpus: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    speech = read_manifest(corpus)
+    lost = next(i for i, u in enumerate(speech) if u.split == "test")
+    speech[lost] = replace(speech[lost], audio=tmp_path / "gone.wav")
+    write_manifest(tmp_path / "manifest.tsv", speech)
+    monkeypatch.setenv("TONES", str(tmp_path))
+    assert main(words(short("lossy", "[alone]"), tmp_path / "out", cache)) == 0
+    assert "that could not be scored, and are in no figure: 1." in capsys.readouterr().out
+    assert lines(tmp_path / "out")[0]["skipped"] == 1
+
+
+def test_a_plan_that_is_not_there_is_refused_before_training(
+    file: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(file, tmp_path, cache, "--against", "nobody")) == 2
+    assert "no plan 'nobody' to compare with" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def test_two_at_once_in_a_folder_are_refused(tmp_path: Path) -> None:
     from codert.data.files import hold
 
     made = matrix(tmp_path, GOOD)
-    with hold(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another codert exp"):  # type: ignore[union-attr]
+    with hold(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another codert works"):  # type: ignore[union-attr]
         made.run(tmp_path, "cpu")
 
 

@@ -81,6 +81,7 @@ class Page(HTMLParser):
 def result(name: str = "tandem", werr: float | None = 12.345) -> Result:
     return {
         "name": name,
+        "folder": f"runs/demo/{name}",
         "strategy": "tandem",
         "role": "student",
         "encoder_params": 1_234_567,

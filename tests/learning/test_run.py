@@ -21,7 +21,7 @@ from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge
 from codert.learning.plan import Plan
-from codert.learning.run import HEARD, Outcome, heard_by, is_finished, train
+from codert.learning.run import HEARD, Outcome, check_heard, heard_by, is_finished, train
 from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
 
 from ..tiny import RATE, RECIPES, spoken, tiny_plan
@@ -234,6 +234,18 @@ def test_a_run_is_not_resumed_with_other_data(
     assert (folder / HEARD).read_text() == before
 
 
+def test_a_run_is_not_resumed_with_another_development_split(
+    run: Any, settings: Path, corpus: Path
+) -> None:
+    plan = tiny_plan("alone", settings)
+    run(plan)
+    other = corpus.with_name("fewer.tsv")
+    dev = next(u.id for u in read_manifest(corpus) if u.split == "dev")
+    write_manifest(other, [u for u in read_manifest(corpus) if u.id != dev])
+    with pytest.raises(InputError, match="begun with other utterances or word-pieces"):
+        run(plan, manifest=other, resume=True)
+
+
 def test_what_was_heard_is_known(run: Any, settings: Path, corpus: Path, tmp_path: Path) -> None:
     student = run(tiny_plan("alone", settings)).recognisers["student"]
     everything = read_manifest(corpus)
@@ -398,6 +410,39 @@ def test_a_folder_is_not_overwritten_by_another_run(run: Any, settings: Path) ->
         run(tiny_plan("alone", settings))
     with pytest.raises(InputError, match="begun with other settings"):
         run(tiny_plan("alone", settings, training={"seed": 5}), resume=True)
+
+
+def test_what_is_refused_leaves_a_finished_run_as_it_is(
+    run: Any, settings: Path, corpus: Path, tmp_path: Path
+) -> None:
+    plan = tiny_plan("alone", settings)
+    folder = run(plan).recognisers["student"].parent
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = content()
+    with pytest.raises(InputError, match="no such file"):
+        run(plan, manifest=tmp_path / "mistyped.tsv", resume=True)
+    assert content() == before
+    # Its last state is not needed any more, and may be removed to save space.
+    (folder / CHECKPOINT).unlink()
+    before = content()
+    with pytest.raises(InputError, match="holds a finished run; choose another --out"):
+        run(tiny_plan("alone", settings, training={"seed": 5}))
+    assert content() == before
+
+
+def test_a_finished_run_is_not_taken_for_one_on_other_speech(
+    run: Any, settings: Path, corpus: Path
+) -> None:
+    folder = run(tiny_plan("alone", settings)).recognisers["student"].parent
+    speech = read_manifest(corpus)
+    check_heard(folder, speech)
+    moved = [replace(u, split={"test": "train"}.get(u.split, u.split)) for u in speech]
+    for other in (moved, [*speech, replace(speech[0], id="new")]):
+        with pytest.raises(InputError, match="was trained on other speech, or with other speakers"):
+            check_heard(folder, other)
 
 
 def test_a_run_goes_on_where_its_teacher_was_moved(

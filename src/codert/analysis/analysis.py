@@ -143,6 +143,7 @@ def analyse(
     cache: Path,
     device: torch.device,
     *,
+    config: DataConfig = DataConfig(),  # noqa: B008 (frozen)
     voice: str = "en-us",
     traced: Sequence[str] = (),
 ) -> list[Analysed]:
@@ -153,13 +154,14 @@ def analyse(
         utterances: with texts. One that cannot be used is skipped, with a reason.
         cache: where features are kept.
         device: to compute on.
+        config: how utterances are put together; those above its `max_seconds` are skipped.
         voice: espeak-ng's, for the phones of words.
         traced: ids of utterances to keep whole, for pictures.
 
     Raises:
         InputError: a folder is not a recogniser's, or no utterance can be used.
     """
-    subjects = [_Subject(folder, utterances, cache, device) for folder in runs]
+    subjects = [_Subject(folder, utterances, cache, device, config) for folder in runs]
     first = subjects[0]
     heard: dict[bytes, tuple[dict[int, Phones], str | None]] = {}
     emissions: dict[str, Emissions] = {}
@@ -192,7 +194,12 @@ class _Subject:
     """A recogniser on its device with its utterances."""
 
     def __init__(
-        self, folder: Path, utterances: Sequence[Utterance], cache: Path, device: torch.device
+        self,
+        folder: Path,
+        utterances: Sequence[Utterance],
+        cache: Path,
+        device: torch.device,
+        config: DataConfig,
     ) -> None:
         self.folder, self.device = folder, device
         self.transcriber = Transcriber.load(folder)
@@ -208,7 +215,7 @@ class _Subject:
         if not usable:
             why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
             raise InputError(f"{folder}: none of {len(utterances)} texts can be used{why}")
-        self.dataset = Dataset(usable, pieces, features, DataConfig(), cache, training=False)
+        self.dataset = Dataset(usable, pieces, features, config, cache, training=False)
 
     def labels(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The labels of every batch, on the device."""

@@ -99,7 +99,7 @@ def _demo(options: argparse.Namespace) -> int:
     print(json.dumps(rows, indent=2) if options.json else table(rows, "alone"))
     if left_out:
         first = f"{left_out[0].id}: {left_out[0].reason}"
-        print(f"not trained on: {many(len(left_out), 'utterance')}; {first}", file=sys.stderr)
+        print(f"left out: {many(len(left_out), 'utterance')}; {first}", file=sys.stderr)
     print(f"report: {options.out / 'report.html'}", file=sys.stderr)
     return 0
 
@@ -113,6 +113,7 @@ def _experiment(options: argparse.Namespace) -> int:
 
     until = time.monotonic() + options.seconds
     matrix = Matrix.read(options.file, options.out)
+    reference = matrix.reference(options.against)
     status = 0
     if not options.table:
         outcome = matrix.run(options.cache, options.device, options.jobs, until)
@@ -123,7 +124,7 @@ def _experiment(options: argparse.Namespace) -> int:
             say = "; the same command goes on" if not status else ""
             print(f"{len(left)} of {len(matrix.cells)} cells are left{say}", file=sys.stderr)
             return status
-    rows = rows_of(matrix, options.against)
+    rows = rows_of(matrix, reference)
     if options.picture:
         write_bytes(options.picture, picture(rows))
     print(render(rows, options.format))

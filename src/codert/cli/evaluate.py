@@ -18,6 +18,7 @@ from codert.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from codert.data.dataset import DataConfig
     from codert.data.manifest import Utterance
 
 _FEW = 50  # utterances, of which intervals say little
@@ -80,11 +81,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
-    utterances, runs = _utterances(options), _runs(options)
+    config, utterances = _speech(options)
+    runs = _runs(options)
 
     def scored(run: Path) -> System:
         _warn_of_heard(run, utterances)
-        return score_system(run, utterances, options.cache, device, options.beam)
+        return score_system(run, utterances, options.cache, device, options.beam, config)
 
     systems = [scored(run) for run in runs]
     reference = scored(options.reference) if options.reference else systems[0]
@@ -112,12 +114,21 @@ def _analyze(options: argparse.Namespace) -> int:
     from codert.learning.machine import machine
 
     device = machine(options.device, options.threads)
-    utterances, runs = _utterances(options), _runs(options)
+    config, utterances = _speech(options)
+    runs = _runs(options)
     for run in runs:
         _warn_of_heard(run, utterances)
     # In pictures: two utterances, from a third and from two thirds of the way.
     traced = [utterances[len(utterances) * i // 3].id for i in (1, 2)]
-    systems = analyse(runs, utterances, options.cache, device, voice=options.voice, traced=traced)
+    systems = analyse(
+        runs,
+        utterances,
+        options.cache,
+        device,
+        config=config,
+        voice=options.voice,
+        traced=traced,
+    )
     if options.out is not None:
         write_analysis(options.out, systems, shlex.join(["codert", *sys.argv[1:]]))
     print(as_json(systems) if options.json else as_text(systems))
@@ -132,12 +143,17 @@ def _runs(options: argparse.Namespace) -> list[Path]:
     return [recogniser for run in options.run for recogniser in recognisers_in(run)]
 
 
-def _utterances(options: argparse.Namespace) -> "list[Utterance]":
-    from codert.config import assignments
+def _speech(options: argparse.Namespace) -> "tuple[DataConfig, list[Utterance]]":
+    """The utterances of the split, and how they are held out and put together."""
+    from codert.config import assignments, unknown_key
     from codert.evaluation.systems import held_out_by, utterances_of
 
-    held_out = held_out_by(options.settings, assignments(options.set))
-    return utterances_of(options.data, options.split, held_out)
+    over = assignments(options.set)
+    for key in over:
+        if key != "data":  # of a file, the other sections are for other commands
+            raise unknown_key("--set", key, key, ["data"])
+    held_out = held_out_by(options.settings, over)
+    return held_out, utterances_of(options.data, options.split, held_out)
 
 
 def _warn_of_heard(run: Path, utterances: "Sequence[Utterance]") -> None:

@@ -50,6 +50,7 @@ def add(verbs: Verbs) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from codert.config import assignments, check_name
+    from codert.data.files import LOCK, held
     from codert.learning.machine import machine
     from codert.learning.recipe import named, read_plan
     from codert.learning.run import train
@@ -64,7 +65,7 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out / name
     device = machine(options.device, options.threads)
     try:
-        with named(options.recipe):
+        with named(options.recipe), held(folder / LOCK):
             outcome = train(plan, options.data, folder, options.cache, device, options.resume)
     except Stopped:
         print(f"codert: stopped; go on with the same command and --resume ({folder})")

@@ -21,11 +21,11 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     Raises:
         AudioError: the file is missing, not audio, empty, or holds values that are not finite.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
     try:
+        if not path.is_file():
+            raise AudioError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
         channels, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except (soundfile.SoundFileError, OSError, TypeError) as error:  # of .raw files, a TypeError
         raise AudioError(f"{path}: not readable as audio: {error}") from None
     samples: Samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
     if len(samples) == 0:

@@ -1,9 +1,12 @@
 """A small task cut from a large corpus: the utterances that its commonest words suffice for."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from codert.data.corpus_folder import making
+from codert.data.description import describe, description
 from codert.data.manifest import Utterance, joined, read_manifest, write_manifest
 from codert.data.text import normalise
 from codert.errors import InputError
@@ -21,7 +24,7 @@ def prepare(out: Path, manifests: Sequence[Path], count: int) -> tuple[Path, int
         The manifest, how many utterances it lists, and of how many.
 
     Raises:
-        InputError: a manifest is wrong, or no utterance is left.
+        InputError: a manifest is wrong, no utterance is left, or the folder holds something else.
     """
     everything = joined(u for path in manifests for u in read_manifest(path))
     found = common(everything, count)
@@ -29,7 +32,11 @@ def prepare(out: Path, manifests: Sequence[Path], count: int) -> tuple[Path, int
         raise InputError(
             f"{manifests[0]}: no utterance has only words of the {count} commonest; take more"
         )
-    write_manifest(out / "manifest.tsv", found)
+    digest = hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
+    with making(out, {"common_words": count, "utterances": digest}) as folder:
+        if folder:
+            write_manifest(folder / "manifest.tsv", found)
+            describe(folder, description(manifests))
     return out / "manifest.tsv", len(found), len(everything)
 
 

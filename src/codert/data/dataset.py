@@ -20,8 +20,8 @@ from codert.data.text import normalise
 from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
 
-# Lengths are moved by up to this share before they are sorted, so that batches mix anew.
 _UNCOVERED = "no word-piece covers"
+# Lengths are moved by up to this share before they are sorted, so that batches mix anew.
 _JITTER = 0.1
 
 
@@ -187,7 +187,7 @@ class Dataset:
         seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000 if cached else 0.0
         if too_long := self._too_long(max(seconds, utterance.seconds)):
             return too_long
-        if self._training and not text and not self._config.untranscribed:
+        if not text and not (self._training and self._config.untranscribed):
             return "no text"
         if self._training and (character := pieces.uncovered(text)):
             return f"{_UNCOVERED} {character!r}"

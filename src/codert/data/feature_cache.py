@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from codert.data.audio import AudioError, Samples, read_audio, resampled
-from codert.data.features import Fbank, FeatureConfig, Features, Vector, mean_and_deviation
+from codert.data.features import Fbank, FeatureConfig, Features
 from codert.data.files import locked, replacing
 from codert.data.manifest import Utterance
 from codert.data.workers import cores, in_order, processes
@@ -59,7 +60,8 @@ class FeatureCache:
         """The features of `utterances`, computed on all cores unless they are in `folder`.
 
         A cache belongs to one `config`, one `speed` and these very audio files with their
-        sizes and times. A second process that asks for it while it is built waits.
+        sizes, times and whether they may be read. A second process that asks for it while it is
+        built waits.
 
         Raises:
             InputError: the folder cannot be written to, or the disk is full.
@@ -82,14 +84,6 @@ class FeatureCache:
         offset, frames = self._index[id]
         return self._frames[offset : offset + frames].astype(np.float32)
 
-    def __contains__(self, id: str) -> bool:
-        """Whether the utterance could be read."""
-        return id in self._index
-
-    def mean_and_deviation(self, ids: Sequence[str]) -> tuple[Vector, Vector]:
-        """Mean and standard deviation (mels,) over an even sample of `ids`."""
-        return mean_and_deviation(self[id] for id in even_sample(ids))
-
 
 def even_sample(ids: Sequence[str]) -> Sequence[str]:
     """At most 500 of `ids`, evenly spread in sorted order."""
@@ -101,7 +95,7 @@ def _key(utterances: Sequence[Utterance], config: FeatureConfig, speed: float) -
     for each in utterances:
         try:
             status = each.audio.stat()
-            state = [status.st_size, status.st_mtime_ns]
+            state = [status.st_size, status.st_mtime_ns, os.access(each.audio, os.R_OK)]
         except OSError:
             state = []
         digest.update(json.dumps([each.id, str(each.audio), *state]).encode())

@@ -9,6 +9,9 @@ from typing import IO
 
 from codert.errors import InputError
 
+LOCK = ".lock"  # in the folder of a run, or of an experiment
+HELD = "CODERT_HELD"  # names the lock that whoever started this process holds for it
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
@@ -65,6 +68,25 @@ def hold(path: Path) -> IO[str] | None:
         file.close()
         return None
     return file
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold `path` as a lock, unless whoever started this process does so for it.
+
+    Raises:
+        InputError: another process has it, or the folder cannot be written to.
+    """
+    if os.environ.get(HELD) == str(path.absolute()):
+        yield
+        return
+    lock = hold(path)
+    if lock is None:
+        raise InputError(
+            f"{path.parent}: another codert works there; wait for it, or choose another --out"
+        )
+    with lock:
+        yield
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:

@@ -108,6 +108,9 @@ def _check_columns(given: Iterable[str], where: str) -> None:
     for column in REQUIRED:
         if column not in given:
             raise InputError(f"{where}: no column {column!r}; add it")
+    for column in COLUMNS:
+        if given.count(column) > 1:
+            raise InputError(f"{where}: the column {column!r} comes twice; remove one")
     absent = [column for column in COLUMNS if column not in given]
     for name in given:
         if name not in COLUMNS and (meant := get_close_matches(name.lower(), absent, 1)):
@@ -121,15 +124,18 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
     for column in ("id", "audio"):
         if not row[column]:
             raise InputError(f"{where}: the {column} is empty; write one")
+    for column in ("id", "speaker", "split"):
+        if any(mark in row.get(column, "") for mark in "\t\r\n"):
+            raise InputError(f"{where}: the {column} holds a tab or a line break; remove it")
     audio = folder / row["audio"]
-    seconds = row.get("seconds", "")
+    seconds = row.get("seconds")
     return Utterance(
         id=row["id"],
         audio=audio,
         text=row["text"],
         speaker=row.get("speaker") or row["id"],
         split=row.get("split") or "train",
-        seconds=_header_seconds(audio) if seconds in ("", None) else _number(seconds, where),
+        seconds=_number(0 if seconds in ("", None) else seconds, where) or _header_seconds(audio),
     )
 
 
@@ -146,7 +152,7 @@ def _number(seconds: str | float, where: str) -> float:
 def _header_seconds(audio: Path) -> float:
     try:
         return float(soundfile.info(audio).duration)
-    except soundfile.SoundFileError:
+    except (soundfile.SoundFileError, TypeError):
         return 0.0  # whoever reads the samples finds out why
 
 

@@ -23,13 +23,14 @@ class Result(TypedDict):
 
     Attributes:
         name: of the recogniser.
+        folder: that it is in.
         strategy: how it was trained.
         role: which of its plan's recognisers it is.
         encoder_params: weights of its encoder.
         total_params: weights that a device needs.
         streams: whether it can write while somebody speaks.
         wer: word error rate.
-        wer_ci: its 95 % interval.
+        wer_ci: its 95 % interval; null for one utterance.
         substituted: words that were taken for others, in percent of those said.
         deleted: words that were not heard, likewise.
         inserted: words that nobody said, likewise.
@@ -42,13 +43,14 @@ class Result(TypedDict):
     """
 
     name: str
+    folder: str
     strategy: str
     role: Literal["student", "teacher"]
     encoder_params: int
     total_params: int
     streams: bool
     wer: float
-    wer_ci: Sequence[float]
+    wer_ci: Sequence[float] | None
     substituted: float
     deleted: float
     inserted: float
@@ -80,19 +82,22 @@ def results(systems: Sequence[System], reference: System | None = None) -> list[
 def _result(system: System, reference: System | None) -> Result:
     errors = [each.errors for each in system.scores]
     words = [each.words for each in system.scores]
-    interval = bootstrap_interval(errors, words)
+    several = len(errors) > 1
+    interval = bootstrap_interval(errors, words) if several else None
     before = [each.errors for each in reference.scores] if reference else []
     of_kind = kinds(system.scores)
-    gain = compare(before, errors) if any(before) else None  # of no errors none can be avoided
+    # Of no errors none can be avoided.
+    gain = compare(before, errors) if several and any(before) else None
     return Result(
         name=system.folder.name,
+        folder=str(system.folder),
         strategy=system.card.strategy,
         role=system.card.role,
         encoder_params=system.encoder_params,
         total_params=system.total_params,
         streams=system.card.model.streams,
         wer=wer(system.scores),
-        wer_ci=[interval.low, interval.high],
+        wer_ci=[interval.low, interval.high] if interval else None,
         substituted=of_kind.substituted,
         deleted=of_kind.deleted,
         inserted=of_kind.inserted,
@@ -107,12 +112,13 @@ def _result(system: System, reference: System | None) -> Result:
 
 def cells(result: Result) -> tuple[str, ...]:
     """A result as text, one cell for each of `headings`."""
-    low, high = result["wer_ci"]
+    low, high = result["wer_ci"] or (None, None)
+    rate = f"{result['wer']:.2f}"
     return (
         result["name"] if result["streams"] else f"{result['name']} (not streaming)",
         result["strategy"],
         f"{result['encoder_params']:,}",
-        f"{result['wer']:.2f} [{low:.2f}, {high:.2f}]",
+        rate if low is None or high is None else f"{rate} [{low:.2f}, {high:.2f}]",
         _reduction(result["werr"], result["werr_ci"]),
         "-" if result["p"] is None else f"{result['p']:.2g}",
     )
@@ -120,14 +126,24 @@ def cells(result: Result) -> tuple[str, ...]:
 
 def table(results: Sequence[Result], reference: str) -> str:
     """The results in columns, one line each; `reference` names what they are compared with."""
-    return columns([headings(reference), *map(cells, results)], names=2)
+    rows = [(name, *cells(r)[1:]) for name, r in zip(_names(results), results, strict=True)]
+    return columns([headings(reference), *rows], names=2)
 
 
 def kinds_table(results: Sequence[Result]) -> str:
     """What kinds of errors they made, likewise."""
     heading = ("system", "strategy", "substituted %", "deleted %", "inserted %", "CER %")
-    rows = [(r["name"], r["strategy"], *(f"{r[kind]:.2f}" for kind in _KINDS)) for r in results]
+    rows = [
+        (name, r["strategy"], *(f"{r[kind]:.2f}" for kind in _KINDS))
+        for name, r in zip(_names(results), results, strict=True)
+    ]
     return columns([heading, *rows], names=2)
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """What tells them apart: their names, or their folders where names and strategies agree."""
+    alike = len({(r["name"], r["strategy"]) for r in results}) < len(results)
+    return [r["folder"] if alike else cells(r)[0] for r in results]
 
 
 def columns(rows: Sequence[Sequence[str]], names: int) -> str:

@@ -56,9 +56,10 @@ def bootstrap_interval(
         seed: of the drawings.
 
     Raises:
-        InputError: the two differ in length, or there are no words.
+        InputError: the two differ in length, there are no words, or one utterance alone.
     """
     counts = _counts(errors, words)
+    _check_many(counts.shape[1])
     if not counts[1].any():
         raise InputError("the references have no words; score utterances in which some are said")
     wrong, total = _resampled_sums(counts, samples, seed)
@@ -85,9 +86,11 @@ def compare(
         seed: of the drawings; the same one draws the same utterances.
 
     Raises:
-        InputError: the two differ in length, or the reference system makes no errors.
+        InputError: the two differ in length, the reference system makes no errors, or there is one
+            utterance alone.
     """
     counts = _counts(reference_errors, system_errors)
+    _check_many(counts.shape[1])
     _check_errors(counts[0])
     return _comparison(counts, _resampled_sums(counts, samples, seed))
 
@@ -120,7 +123,8 @@ def compare_over_seeds(
         seed: of the drawings.
 
     Raises:
-        InputError: the shapes differ, or the reference system makes no errors.
+        InputError: the shapes differ, the reference system makes no errors, or there is one seed
+            and one speaker alone.
     """
     a, b = np.asarray(reference_errors, np.int64), np.asarray(system_errors, np.int64)
     if a.ndim != 2 or a.shape != b.shape or a.shape[1] != len(speakers):
@@ -129,6 +133,7 @@ def compare_over_seeds(
             "give both for the same ones"
         )
     names, index = np.unique(np.asarray(speakers), return_inverse=True)
+    _check_many(len(names) * len(a))
     by_speaker = np.zeros((2, len(names), len(a)), np.int64)
     for said_by, counts in zip(index, np.stack([a, b], axis=-1).swapaxes(0, 1), strict=True):
         by_speaker[:, said_by] += counts.T
@@ -182,6 +187,11 @@ def _counts(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.int64
             f"counts of {a.shape} and {b.shape} utterances; give both for the same utterances"
         )
     return np.stack([a, b])
+
+
+def _check_many(drawn: int) -> None:
+    if drawn == 1:
+        raise InputError("one drawn again and again says nothing of others; give two or more")
 
 
 def _check_errors(reference: npt.NDArray[np.int64]) -> None:

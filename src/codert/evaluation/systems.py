@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,17 @@ def score_system(
     cache: Path,
     device: torch.device,
     beam: int = 1,
+    config: DataConfig = DataConfig(),  # noqa: B008 (frozen)
 ) -> System:
     """Decode utterances with the recogniser in `folder`, by a beam of some width, and score.
+
+    Args:
+        folder: of the recogniser.
+        utterances: of any length.
+        cache: where features are kept, if `config` says so.
+        device: to decode on.
+        beam: its width; 1 is greedy.
+        config: how they are put together.
 
     Raises:
         InputError: the folder is not a recogniser's, or no utterance can be used.
@@ -54,7 +63,7 @@ def score_system(
     transcriber = Transcriber.load(folder)
     pieces, features = transcriber.wordpieces, transcriber.features
     # However long they are: a rate over some of them would be another one.
-    config = DataConfig(max_seconds=math.inf)
+    config = replace(config, max_seconds=math.inf)
     dataset = Dataset(utterances, pieces, features, config, cache, training=False)
     recogniser = transcriber.recogniser.to(device)
     scores = recognise(recogniser, dataset, pieces, device, beam).transducer

@@ -3,9 +3,12 @@
 from statistics import mean, stdev
 from typing import Literal, TypedDict
 
+import numpy as np
+
 from codert.errors import InputError
 from codert.evaluation.significance import compare_over_seeds, mapsswe
 from codert.experiments.matrix import Matrix
+from codert.experiments.records import RESULTS
 from codert.experiments.trials import Trials, trials_of
 
 
@@ -26,6 +29,7 @@ class Row(TypedDict):
         wer_sd: its standard deviation over seeds; null for one.
         wer_by_seed: of each of `seeds`.
         wer_by_fold: of each fold, the mean over seeds; empty where there are no folds.
+        skipped: utterances that could not be scored, of the seed that has most.
         reference: the plan that it is compared with.
         werr: relative reduction against the reference, over the seeds that both have.
         werr_ci: its 95 % interval over seeds and speakers.
@@ -49,6 +53,7 @@ class Row(TypedDict):
     wer_sd: float | None
     wer_by_seed: list[float]
     wer_by_fold: list[float]
+    skipped: int
     reference: str
     werr: float | None
     werr_ci: list[float] | None
@@ -70,9 +75,7 @@ def rows_of(matrix: Matrix, against: str | None = None) -> list[Row]:
         InputError: there are no records, an unknown plan, or two that were scored on different
             utterances.
     """
-    reference = against or matrix.experiment.reference
-    if reference not in matrix.plans:
-        raise InputError(f"no plan {reference!r} to compare with; plans: {', '.join(matrix.plans)}")
+    reference = matrix.reference(against)
     records = matrix.records.read()
     rows = []
     for corpus in matrix.experiment.corpora:
@@ -110,6 +113,7 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
         wer_sd=stdev(rates) if len(rates) > 1 else None,
         wer_by_seed=rates,
         wer_by_fold=trials.rates_by_fold(),
+        skipped=trials.skipped,
         reference=reference,
         werr=None,
         werr_ci=None,
@@ -126,17 +130,19 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
 
 def _compare(row: Row, trials: Trials, base: Trials) -> None:
     """Fill in what was gained over the reference."""
-    if trials.utterances != base.utterances:
+    if trials.utterances != base.utterances or not np.array_equal(trials.words, base.words):
         raise InputError(
-            f"{trials.record.plan} and {base.record.plan} were scored on different utterances of "
-            f"{trials.record.corpus}; give both the same test speakers"
+            f"{trials.record.plan} and {base.record.plan} were scored on different utterances or "
+            f"transcripts of {trials.record.corpus}; give both the same test speakers, or remove "
+            f"the lines of one from {RESULTS}, to score it again"
         )
     both = [seed for seed in trials.seeds if seed in base.seeds]
     errors, before = trials.of(both), base.of(both)
-    if not all(before.sum(1)):
+    if not both or not all(before.sum(1)):
         return  # no errors that could be avoided
-    gain = compare_over_seeds(before, errors, trials.speakers)
-    row["werr"], row["werr_ci"], row["p"] = gain.werr, [gain.low, gain.high], gain.p
+    if len(both) > 1 or len(set(trials.speakers)) > 1:
+        gain = compare_over_seeds(before, errors, trials.speakers)
+        row["werr"], row["werr_ci"], row["p"] = gain.werr, [gain.low, gain.high], gain.p
     row["mapsswe"] = mapsswe(before.sum(0), errors.sum(0))
     row["werr_by_seed"] = [
         100 * (int(b.sum()) - int(e.sum())) / int(b.sum())

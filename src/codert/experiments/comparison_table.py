@@ -79,6 +79,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     ]
     if "dev" in splits:
         notes.append("The weights were chosen on the split dev, so on it WER is too low.")
+    if skipped := max(row["skipped"] for row in rows):
+        notes.append(f"Utterances that could not be scored, and are in no figure: {skipped}.")
     counts = {len(row["seeds"]) for row in rows}
     if 1 in counts:
         notes.append("One seed: interval and p cover the speakers only, and there is no spread.")

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from codert.config import assignments
 from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance, read_manifest
+from codert.data.workers import processes
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
 from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
@@ -62,7 +61,7 @@ class Demo:
         """Train what is not trained yet, score all, write results.json and report.html.
 
         Returns:
-            The rows of the table, and the utterances that could not be trained on.
+            The rows of the table, and the utterances that could not be used.
 
         Raises:
             InputError: bad data, or a training that failed.
@@ -79,7 +78,11 @@ class Demo:
         everything = held_out.split(read_manifest(self.manifest))
         splits = dict.fromkeys(["train", "dev", "test", *(u.split for u in everything)])
         corpus = {split: [u for u in everything if u.split == split] for split in splits}
-        left_out = {each.id: each for plan in SYSTEMS for each in skipped_in(self.out / plan)}
+        left_out = {
+            each.id: each
+            for plan, system in systems.items()
+            for each in (*skipped_in(self.out / plan), *system.skipped)
+        }
         report = report_of(
             rows,
             systems,
@@ -131,7 +134,8 @@ class Demo:
 
     def _score(self, test: Sequence[Utterance]) -> dict[str, System]:
         # Processes, not threads: greedy decoding is Python between small products.
-        with ProcessPoolExecutor(_AT_ONCE, get_context("spawn")) as pool:
+        with processes(_AT_ONCE) as pool:
+            assert pool is not None
             scored = {
                 plan: pool.submit(_score, self.out / plan / name, test, self.cache)
                 for plan, name in SYSTEMS.items()

@@ -41,7 +41,7 @@ def report_of(
         runs: folder of the runs.
         cache: where features are kept.
         command: that makes the report again.
-        left_out: utterances that could not be trained on.
+        left_out: utterances that could not be used.
     """
     test = corpus["test"]
     curves = read_curves(runs)

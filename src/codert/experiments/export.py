@@ -12,11 +12,19 @@ from codert.data.manifest import Utterance, read_manifest
 from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
-from codert.evaluation.significance import bootstrap_interval
+from codert.evaluation.significance import Interval, bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Part, Plan, parts_by_folder
-from codert.learning.run import HEARD, heard_by, placeless, plan_of, without_place, wordpieces_of
+from codert.learning.run import (
+    HEARD,
+    heard_by,
+    placeless,
+    plan_of,
+    skipped_in,
+    without_place,
+    wordpieces_of,
+)
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card, write_bytes, write_text
 
 CARD = "README.md"
@@ -28,15 +36,14 @@ _SAYABLE = range(3, 13)  # words
 
 @dataclass(frozen=True)
 class Score:
-    """A recorded word error rate with its 95 % interval over speakers, in percent."""
+    """A recorded word error rate with its 95 % interval over speakers, if several, in percent."""
 
     corpus: str
     split: str
     words: int
     speakers: int
     wer: float
-    low: float
-    high: float
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,8 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
             f"{run}: was not trained on {', '.join(map(str, manifests))}; "
             "give --data as it was given to its training"
         )
-    heard = [each for each in heard if _used(each, plan)]
+    skipped = {each.id for each in skipped_in(run.resolve().parent)}
+    heard = [each for each in heard if each.id not in skipped]
     texts = [normalise(each.text) for each in heard]
     scored = _recorded(run, transcriber.card.updates)
     content = {name: (run / name).read_bytes() for name in _FILES if name != HEARD}
@@ -189,10 +197,6 @@ def _heard(plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     return heard
 
 
-def _used(utterance: Utterance, plan: Plan) -> bool:
-    return utterance.seconds <= plan.data.max_seconds
-
-
 def _speech(heard: Sequence[Utterance], texts: Sequence[str]) -> Speech:
     words = [word for text in texts for word in text.split()]
     return Speech(
@@ -222,15 +226,13 @@ def _recorded(run: Path, updates: int) -> list[tuple[Record, Score]]:
             counts = by_speaker.setdefault(each.speaker, [0, 0])
             counts[0], counts[1] = counts[0] + each.errors, counts[1] + each.words
         errors, words = zip(*by_speaker.values(), strict=True)
-        interval = bootstrap_interval(errors, words)
         score = Score(
             corpus=record.corpus,
             split=record.split,
             words=sum(words),
             speakers=len(by_speaker),
             wer=100 * sum(errors) / sum(words),
-            low=interval.low,
-            high=interval.high,
+            interval=bootstrap_interval(errors, words) if len(by_speaker) > 1 else None,
         )
         found.append((record, score))
     return found

@@ -1,6 +1,7 @@
 """Several processes side by side, under progress bars; each works on the folder of a run."""
 
 import math
+import os
 import shlex
 import signal
 import subprocess
@@ -15,9 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codert.data.files import hold
+from codert.data.files import HELD, LOCK, hold
 
-_LOG, _LOCK = "log.txt", ".lock"
+_LOG = "log.txt"
 _BEGUN = "\n$ python -m "
 _POLL = 0.5  # seconds
 
@@ -56,7 +57,7 @@ class Job(ABC):
         The process inherits the folder's lock. So it holds it even where whoever started it is
         killed, and nobody else begins before it has ended.
         """
-        lock = hold(self.folder / _LOCK)
+        lock = hold(self.folder / LOCK)
         if lock is None:
             return None
         words = self.words()
@@ -69,6 +70,7 @@ class Job(ABC):
                 stdout=log,
                 stderr=log,
                 pass_fds=[lock.fileno()],
+                env=os.environ | {HELD: str((self.folder / LOCK).absolute())},
             )
 
     def complaint(self, status: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from codert.config import as_assignments, merged, nested
 from codert.data.dataset import DataConfig
-from codert.data.files import hold
+from codert.data.files import LOCK, held
 from codert.errors import InputError
 from codert.evaluation.systems import utterances_of
 from codert.experiments.cells import Cell, Planned, cells_of, planned
@@ -55,6 +55,19 @@ class Matrix:
         records = Records(out or _default_out(experiment))
         return cls(file, experiment, plans, cells_of(experiment, plans), records)
 
+    def reference(self, against: str | None = None) -> str:
+        """The plan that others are compared with: the experiment's, or another.
+
+        Raises:
+            InputError: there is no such plan.
+        """
+        reference = against or self.experiment.reference
+        if reference not in self.plans:
+            raise InputError(
+                f"no plan {reference!r} to compare with; plans: {', '.join(self.plans)}"
+            )
+        return reference
+
     def keys(self, cell: Cell) -> list[Key]:
         """Of the records of a cell, one for each recogniser that is made."""
         return [(cell, name, self.experiment.split) for name in self.plans[cell.plan].plan.made]
@@ -79,13 +92,7 @@ class Matrix:
             InputError: a run in the folder was begun with other settings, a corpus is not there
                 or has nothing to score, or the folder is in use.
         """
-        lock = hold(self.records.folder / ".lock")
-        if lock is None:
-            raise InputError(
-                f"{self.records.folder}: another codert experiment runs there; "
-                "wait for it, or choose another --out"
-            )
-        with lock:
+        with held(self.records.folder / LOCK):
             return run_jobs(self._jobs(cache, device), at_once, until)
 
     def _jobs(self, cache: Path, device: str | None) -> list[Job]:

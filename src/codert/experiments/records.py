@@ -46,6 +46,7 @@ class Record:
         seconds: core-seconds of the training, of all its recognisers together.
         commit: of codert, with + where files were changed; None outside a checkout.
         command: that trains it.
+        skipped: utterances of the split that could not be scored; a line has it where it is not 0.
     """
 
     experiment: str
@@ -66,6 +67,7 @@ class Record:
     seconds: float
     commit: str | None
     command: str
+    skipped: int = 0
 
     @property
     def cell(self) -> Cell:
@@ -107,7 +109,8 @@ class Records:
         if not path.exists():
             return {}
         records = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
             try:
                 record = build(Record, json.loads(line), where)
@@ -132,7 +135,7 @@ class Records:
         with locked(self.folder / f".{RESULTS}.lock"):
             records = self.read() | {key: record}
             # In the order of names, whichever was first: the file is kept and compared.
-            lines = [json.dumps(plain(records[key])) for key in sorted(records, key=_sortable)]
+            lines = [_line(records[key]) for key in sorted(records, key=_sortable)]
             write_text(self.folder / RESULTS, "\n".join(lines) + "\n")
 
     def heard(self, key: Key) -> list[Heard]:
@@ -142,7 +145,8 @@ class Records:
             InputError: a row is broken.
         """
         path = self._utterances(key)
-        header, *rows = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines, which knows line breaks that an id may hold.
+        header, *rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         if header.split("\t") != list(_COLUMNS):
             raise InputError(f"{path}, line 1: write {', '.join(_COLUMNS)} with tabs between")
         heard = []
@@ -160,6 +164,10 @@ class Records:
     def _utterances(self, key: Key) -> Path:
         cell, recogniser, split = key
         return self.folder / UTTERANCES / cell.name / f"{recogniser}-{split}.tsv"
+
+
+def _line(record: Record) -> str:
+    return json.dumps({k: v for k, v in plain(record).items() if k != "skipped" or v})
 
 
 def _sortable(key: Key) -> tuple[str, int, int, str, str, str]:

@@ -143,7 +143,7 @@ class Report:
         examples: transcripts.
         core_seconds: of computing, by plan.
         recipes: of each plan as it was run, YAML.
-        left_out: utterances that could not be trained on.
+        left_out: utterances that could not be used.
         aims: sentences on what was aimed for and what came out.
     """
 

@@ -58,8 +58,8 @@ def parameters_figure(results: Sequence[Result]) -> str:
     """WER against the encoder's weights, a point with its interval for each system."""
     image = Image("encoder parameters, thousands", "WER on test, %")
     for index, result in enumerate(results):
-        low, high = result["wer_ci"]
         rate, thousands = result["wer"], result["encoder_params"] / 1000
+        low, high = result["wer_ci"] or (rate, rate)
         image.axes.errorbar(
             [thousands],
             [rate],

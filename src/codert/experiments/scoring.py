@@ -80,6 +80,7 @@ class Order:
             seconds=seconds,
             commit=commit(),
             command=self.command,
+            skipped=len(system.skipped),
         )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codert.config import assignments
+from codert.data.manifest import read_manifest
 from codert.experiments.jobs import Job
 from codert.learning.recipe import read_plan
-from codert.learning.run import is_finished
+from codert.learning.run import check_heard, is_finished
 from codert.learning.trainer import CHECKPOINT, CURVES
 
 
@@ -49,11 +50,19 @@ class Training(Job):
         return words
 
     def is_finished(self) -> bool:
-        """Whether the run came to its end; raises InputError where it was of another plan."""
+        """Whether the run came to its end.
+
+        Raises:
+            InputError: it was of another plan, or on other speech.
+        """
         if not self.folder.exists():
             return False
         plan = read_plan(self.recipe, self.settings, assignments(self.over))
-        return is_finished(self.folder, plan)
+        finished = is_finished(self.folder, plan)
+        if finished:
+            speech = (u for manifest in self.data for u in read_manifest(manifest))
+            check_heard(self.folder, plan.data.split(speech))
+        return finished
 
     def progress(self) -> dict[str, float]:
         """The newest values of its curves; empty before the first."""

@@ -25,6 +25,7 @@ class Trials:
         speakers: of each utterance, N.
         words: of each utterance, (N,).
         errors: from each seed in each utterance, (S, N).
+        skipped: utterances that could not be scored, of the seed that has most.
         seconds: of computing for one seed, on average, all folds and the runs that the plan needs
             included; None where one of those is not recorded.
     """
@@ -35,6 +36,7 @@ class Trials:
     speakers: list[str]
     words: npt.NDArray[np.int64]
     errors: npt.NDArray[np.int64]
+    skipped: int
     seconds: float | None
 
     def of(self, seeds: list[int]) -> npt.NDArray[np.int64]:
@@ -76,10 +78,11 @@ def trials_of(
     first = next(iter(heard.values()))
     utterances = list(first)
     for seed, each in heard.items():
-        if each.keys() != first.keys():
+        if {u: x.words for u, x in each.items()} != {u: x.words for u, x in first.items()}:
             raise InputError(
-                f"{matrix.records.folder}: {plan} was scored on other utterances from seed {seed} "
-                f"than from seed {next(iter(heard))}; remove its lines, to score it again"
+                f"{matrix.records.folder}: {plan} was scored on other utterances or transcripts "
+                f"from seed {seed} than from seed {next(iter(heard))}; remove its lines, to score "
+                "it again"
             )
     costs = [[_seconds(matrix, records, key[0]) for key in keys] for keys in whole.values()]
     known = [[cost for cost in each if cost is not None] for each in costs]
@@ -90,6 +93,7 @@ def trials_of(
         speakers=[first[u].speaker for u in utterances],
         words=np.array([first[u].words for u in utterances]),
         errors=np.array([[each[u].errors for u in utterances] for each in heard.values()]),
+        skipped=max(sum(records[key].skipped for key in keys) for keys in whole.values()),
         seconds=mean(map(sum, known)) if known == costs else None,
     )
 

@@ -6,7 +6,7 @@ Shapes: B batch, T frames, U labels, V symbols (blank is 0).
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -193,8 +193,8 @@ def exact(device: torch.device) -> Iterator[None]:
     A term of log Z that loses digits in a product is lost to the loss and its gradient.
     """
     # The backend's own setting: torch.get_float32_matmul_precision raises once that is in use.
-    backends = torch.backends
-    products = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
+    backend: Any = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    products = backend.matmul
     before = products.fp32_precision
     products.fp32_precision = "ieee"
     try:

@@ -28,7 +28,7 @@ class Position:
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
         teachers: a digest of the weights of each frozen recogniser.
-        corpus: a digest of what is trained on.
+        corpus: a digest of what is trained on and looked at.
     """
 
     epoch: int = 0

@@ -154,9 +154,10 @@ def _encoder_flops(plan: Plan, ensemble: Ensemble) -> float:
     frames = 1000 / plan.features.shift_ms
     rates = {name: frames / config.encoder.subsampling for name, config in plan.live.items()}
     live = sum(_FLOPS_LIVE * e.encoder_params * rates[name] for name, e in ensemble.live.items())
-    # An edge demands the teacher's frame rate of its student.
-    rate = max(rates.values())
-    return live + sum(_FLOPS_FROZEN * e.encoder_params * rate for e in ensemble.frozen.values())
+    return live + sum(
+        _FLOPS_FROZEN * e.encoder_params * frames / e.encoder.subsampling
+        for e in ensemble.frozen.values()
+    )
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -83,7 +83,7 @@ def train(
         InputError: bad data, or a folder that holds another run.
         Stopped: the run was asked to stop; resume it later.
     """
-    _claim(folder, plan, resume)
+    _check_free(folder, plan, resume)
     # A checkpoint has what became of what the recognisers began with.
     check_finished(plan, starts=not resume)
     ensemble, training, development, wordpieces = prepared(plan, manifests, cache, device)
@@ -109,6 +109,11 @@ def train(
     else:
         start(plan, ensemble, wordpieces)
         ensemble.follow(updates=0)
+        # Of a run that was killed before its first checkpoint.
+        (folder / CURVES).unlink(missing_ok=True)
+    # Nothing in the folder has been touched up to here, for all that might have been refused.
+    (folder / SKIPPED).unlink(missing_ok=True)
+    write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
     ids = [id for part in (training, development) if part for id in part.utterances]
     # A run that goes on need not find again what it began with.
     known = [*plan.needs.values(), *(folders.values() if resume else ())]
@@ -220,14 +225,26 @@ def heard_by(recogniser: Path) -> frozenset[str]:
     folder = recogniser.resolve()
     for path in (folder / HEARD, folder.parent / HEARD):
         if path.is_file():
-            return frozenset(path.read_text(encoding="utf-8").splitlines())
+            return frozenset(filter(None, path.read_text(encoding="utf-8").split("\n")))
     return frozenset()
 
 
 def skipped_in(run: Path) -> list[Skipped]:
-    """What a finished run left out, with reasons."""
-    lines = (run / SKIPPED).read_text(encoding="utf-8").splitlines()
+    """What a finished run left out, with reasons; nothing is known of others."""
+    path = run / SKIPPED
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [Skipped(**json.loads(line)) for line in lines]
+
+
+def check_heard(run: Path, utterances: Iterable[Utterance]) -> None:
+    """Raises InputError where a finished run knows nothing of some that it would train on today."""
+    known = heard_by(run).union(each.id for each in skipped_in(run))
+    for each in utterances:
+        if each.split in ("train", "dev") and each.id not in known:
+            raise InputError(
+                f"{run}: was trained on other speech, or with other speakers held out: it has "
+                f"not heard {each.id}; bring back that --data, or choose another --out"
+            )
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:
@@ -273,14 +290,11 @@ def with_places(plan: Plan, place: Callable[[str], str]) -> Plan:
     return replace(plan, recognisers=members, wordpieces=wordpieces)
 
 
-def _claim(folder: Path, plan: Plan, resume: bool) -> None:
-    """Make the folder this run's; raises InputError where it is another's."""
+def _check_free(folder: Path, plan: Plan, resume: bool) -> None:
+    """Raises InputError where the folder is another run's."""
     if resume:
         is_finished(folder, plan)
     elif (folder / CHECKPOINT).exists():
         raise InputError(f"{folder}: holds a run already; add --resume, or choose another --out")
-    else:
-        # Of a run that was killed before its first checkpoint.
-        (folder / CURVES).unlink(missing_ok=True)
-    (folder / SKIPPED).unlink(missing_ok=True)
-    write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
+    elif (folder / SKIPPED).exists():
+        raise InputError(f"{folder}: holds a finished run; choose another --out")

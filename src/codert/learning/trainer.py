@@ -23,6 +23,7 @@ from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoin
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
+from codert.models.folder import write_text
 
 CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.jsonl"
 
@@ -62,7 +63,8 @@ class Trainer:
         self.plan, self.ensemble = plan, ensemble
         self.training, self.development, self.wordpieces = training, development, wordpieces
         self.folder, self.save_best, self.device = folder, save_best, device
-        self.position = Position(corpus=training.digest)
+        looked_at = development.digest if development else ""
+        self.position = Position(corpus=training.digest + looked_at)
         config = plan.training
         learning = {
             owner: [p for p in modules.parameters() if p.requires_grad]
@@ -91,7 +93,7 @@ class Trainer:
         if curves.exists():
             lines = curves.read_text(encoding="utf-8").splitlines()
             kept = [x for x in lines if _update_of(x) <= self.position.updates]
-            curves.write_text("".join(f"{x}\n" for x in kept), encoding="utf-8")
+            write_text(curves, "".join(f"{x}\n" for x in kept))
 
     def run(self) -> None:
         """Train to the end.

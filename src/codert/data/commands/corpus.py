@@ -70,6 +70,8 @@ def prepare(
     """
     if not 0 < hours < math.inf or test_words <= 0 or dev_words <= 0:
         raise InputError("hours, test_words and dev_words must be above 0, and finite")
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; write 0 or more")
     config = CommandsConfig(hours, seed, test_words, dev_words)
     with making(folder, asdict(config)) as building:
         if building:
