@@ -8,7 +8,8 @@ from torch import nn
 from codert.data.wordpieces import WordPieces
 from codert.errors import PlanError
 from codert.learning.ensemble import MODULES, Ensemble
-from codert.learning.plan import Plan, check_features
+from codert.learning.fit import check_features
+from codert.learning.plan import Plan
 from codert.models import RecogniserConfig
 from codert.models.encoder import Lookahead
 from codert.models.folder import WORDPIECES, load_recogniser

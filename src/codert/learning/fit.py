@@ -1,0 +1,173 @@
+"""Whether what a plan joins fits together: what its types cannot say."""
+
+from codert.config import build
+from codert.data.features import FeatureConfig
+from codert.errors import InputError, PlanError
+from codert.learning.edges import Edge
+from codert.learning.plan import PARTS, Plan
+from codert.models import RecogniserConfig
+from codert.models.folder import Card
+
+
+def check(plan: Plan, where: str) -> None:
+    """What types cannot say of a plan read from a file; raises InputError."""
+    for name, member in plan.recognisers.items():
+        if member.model is not None and member.model not in plan.models:
+            raise InputError(
+                f"{where}: recognisers.{name}.model is {member.model!r}; "
+                f"known under models: {', '.join(plan.models)}"
+            )
+    if not plan.live:
+        raise InputError(f"{where}: recognisers: none of them learns; give one a model")
+    for name, average in plan.averages.items():
+        if average.of not in plan.live:
+            raise InputError(
+                f"{where}: recognisers.{name}.average.of is {average.of!r}; "
+                f"those that learn: {', '.join(plan.live)}"
+            )
+    for i, edge in enumerate(plan.edges):
+        for key, end in (("from", edge.teacher), ("to", edge.student)):
+            if end not in plan.recognisers:
+                raise InputError(
+                    f"{where}: edges[{i}].{key} is {end!r}; "
+                    f"known under recognisers: {', '.join(plan.recognisers)}"
+                )
+        if edge.student not in plan.live:
+            what = "frozen" if edge.student in plan.frozen else "an average"
+            raise InputError(
+                f"{where}: edges[{i}].to is {edge.student!r}, which is {what} and cannot learn; "
+                "give it a model, or turn the edge round"
+            )
+        if edge.gradient == "both" and edge.teacher not in plan.live:
+            what = "frozen" if edge.teacher in plan.frozen else "an average"
+            raise InputError(
+                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is {what}; "
+                "write student"
+            )
+        for end in (edge.teacher, edge.student):
+            if end in plan.made:
+                ctc_weight = plan.training.ctc_weight
+                check_heads(plan.made[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
+        if edge.teacher in plan.made:
+            teacher, student = plan.made[edge.teacher], plan.live[edge.student]
+            check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
+            shared = edge.teacher in plan.live and "decoder" in plan.share
+            if edge.match == "decoder_logits" and shared:
+                raise InputError(
+                    f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
+                    f"{edge.student!r} share their decoder; match something else, or share nothing"
+                )
+    if plan.data.untranscribed and all(edge.needs_labels for edge in plan.edges):
+        raise InputError(
+            f"{where}: data.untranscribed is true, but nothing teaches from speech without a "
+            "transcript; add an edge that matches sequence, encoder_logits (as_trained) or hidden, "
+            "or remove it"
+        )
+    for name in plan.cached:
+        _check_cached(plan, name, where)
+    if plan.share:
+        _check_shared(plan, where)
+    _check_kept(plan, where)
+
+
+def check_features(card: Card, plan: Plan, where: str) -> None:
+    """Raises PlanError where a recogniser hears other features than the plan makes."""
+    heard = build(FeatureConfig, card.features, where, "features")
+    if heard != plan.features:
+        raise PlanError(
+            f"{where}: it hears {heard} and the plan makes {plan.features}; "
+            "set features as it was trained with"
+        )
+
+
+def check_heads(
+    config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
+) -> None:
+    """Raises PlanError where an edge matches what comes from a head that no loss trains."""
+    if edge.match not in ("encoder_logits", "decoder_logits") or not config.has_heads:
+        return
+    # CTC trains the encoder's head too, but not the decoder's, which a centred edge reads besides.
+    of_encoder = edge.match == "encoder_logits"
+    by_ctc = ctc_weight and of_encoder and edge.gauge == "as_trained"
+    if not (config.joint.head_weight or by_ctc):  # type: ignore[union-attr]
+        part = "encoder" if of_encoder and not ctc_weight else "decoder"
+        raise PlanError(
+            f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
+            "it with joint.head_weight above 0, or write match: lattice, which needs no heads"
+        )
+
+
+def check_frame_rates(
+    teacher: RecogniserConfig, student: RecogniserConfig, where: str, edge: Edge
+) -> None:
+    """Raises PlanError where an edge cannot join the frame rates of its two ends."""
+    of_teacher, of_student = teacher.encoder.subsampling, student.encoder.subsampling
+    multiple = edge.rates == "multiple"
+    if edge.rates != "any" and (of_student % of_teacher if multiple else of_student != of_teacher):
+        mend = ", or the student a multiple of its teacher's" if multiple else ""
+        raise PlanError(
+            f"{where}: {edge.teacher!r} has one frame for {of_teacher} of the features' and "
+            f"{edge.student!r} one for {of_student}, and the edge matches {edge.match}; "
+            f"give both encoders the same subsampling{mend}"
+        )
+
+
+def _check_cached(plan: Plan, name: str, where: str) -> None:
+    for key in ("noise", "spec_augment"):
+        if getattr(plan.data, key) is not None:
+            raise InputError(
+                f"{where}: recognisers.{name}.cached: with data.{key} no two epochs hear the same; "
+                f"remove one of the two (data.speeds may stay)"
+            )
+    for i, edge in enumerate(plan.edges):
+        if edge.teacher == name and edge.match == "hidden" and edge.teacher_layer != -1:
+            raise InputError(
+                f"{where}: edges[{i}].teacher_layer is {edge.teacher_layer}, and of {name!r} the "
+                "last layer alone is cached; write -1, or remove cached"
+            )
+
+
+def _check_shared(plan: Plan, where: str) -> None:
+    (first, config), *others = plan.live.items()
+    if not others:
+        raise InputError(f"{where}: share: only {first!r} learns; remove share, or add another")
+    if "front_end" in plan.share and not config.encoder.front_end.strides:
+        raise InputError(
+            f"{where}: share: the front end of {first!r} has no convolutions and so no weights; "
+            "remove front_end"
+        )
+    for name, other in others:
+        for part, mine, theirs in (
+            ("front_end", config.encoder.front_end, other.encoder.front_end),
+            ("decoder", (config.predictor, config.joint), (other.predictor, other.joint)),
+        ):
+            if part in plan.share and mine != theirs:
+                raise InputError(
+                    f"{where}: share: the {part} of {first!r} is {mine} and that of {name!r} is "
+                    f"{theirs}; what is shared must be equal"
+                )
+    for part in plan.share:
+        folders = {m.start[part] for m in plan.recognisers.values() if part in m.start}
+        if len(folders) > 1:
+            raise InputError(
+                f"{where}: share: the {part} is to start from {' and '.join(sorted(folders))}; "
+                "name one of them"
+            )
+
+
+def _check_kept(plan: Plan, where: str) -> None:
+    started = {(plan.owner(n, part), part) for n in plan.live for part in plan.recognisers[n].start}
+    for name, config in plan.live.items():
+        member = plan.recognisers[name]
+        for part in member.keep:
+            if (plan.owner(name, part), part) in plan.kept - started:
+                raise InputError(
+                    f"{where}: recognisers.{name}: keep: the {part} would stay as it is drawn; "
+                    f"add start.{part}, or share it with another that trains it"
+                )
+        weighty = [p for p in PARTS if p != "front_end" or config.encoder.front_end.strides]
+        if all(part in member.keep for part in weighty):
+            raise InputError(
+                f"{where}: recognisers.{name}.keep: nothing of it would learn; "
+                "write frozen: RUN in place of model, start and keep"
+            )
