@@ -56,12 +56,12 @@ def _parsed(text: str) -> Any:
     class Strict(yaml.SafeLoader):
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
-            seen: set[str] = set()
+            seen: set[tuple[str, str]] = set()
             for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                if (key.tag, str(key.value)) in seen and key.value != "<<":
                     problem = f"the key {key.value!r} comes twice"
                     raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-                seen.add(str(key.value))
+                seen.add((key.tag, str(key.value)))
             return node
 
     return yaml.load(text, Strict)

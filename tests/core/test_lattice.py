@@ -348,8 +348,12 @@ def _by_the_new_setting(precision: str) -> None:
     torch.backends.mkldnn.matmul.fp32_precision = precision  # type: ignore[attr-defined]
 
 
+def _by_a_setting_above(precision: str) -> None:
+    torch.backends.mkldnn.fp32_precision = precision
+
+
 @joints
-@pytest.mark.parametrize("allow", [_by_the_old_setting, _by_the_new_setting])
+@pytest.mark.parametrize("allow", [_by_the_old_setting, _by_the_new_setting, _by_a_setting_above])
 def test_products_are_exact_whatever_the_caller_allows(
     joint: str, allow: Callable[[str], None]
 ) -> None:
@@ -369,13 +373,16 @@ def test_products_are_exact_whatever_the_caller_allows(
                 precisions.add(products.fp32_precision)
             return func(*args, **(kwargs or {}))
 
-    allow("bf16")
+    products.fp32_precision = "none"
     try:
+        allow("bf16")
         with Watch():  # type: ignore[no-untyped-call]
             scores = case.lattice().scores(case.labels)
             if joint == "additive":  # the MLP's backward pass is any linear layer's
                 torch.autograd.grad(scores.blank.sum(), case.leaves)
         assert products.fp32_precision == "bf16"
+        allow("ieee")  # which is heard, wherever it is said
+        assert products.fp32_precision == "ieee"
     finally:
-        allow("ieee")
+        torch.backends.mkldnn.fp32_precision = products.fp32_precision = "none"
     assert precisions == {"ieee"}

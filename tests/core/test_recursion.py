@@ -125,9 +125,11 @@ def test_on_a_gpu_the_recursion_is_the_reference(case: Case) -> None:
 def test_recursions_keep_nan(package: str) -> None:
     case = make_case("additive", [4, 3], [2, 3])
     blank, label = (x.detach() for x in arc_scores(case.logits(), case.labels))
+    lengths = case.frame_lengths, case.label_lengths
+    before = recursion_torch.forward_backward(blank, label, *lengths)
     blank[0, 1, 1] = torch.nan
-    result = form(package).forward_backward(blank, label, case.frame_lengths, case.label_lengths)
-    plain = recursion_torch.forward_backward(blank, label, case.frame_lengths, case.label_lengths)
-    for mine, theirs in zip(result, plain, strict=True):
+    for mine, other in zip(
+        form(package).forward_backward(blank, label, *lengths), before, strict=True
+    ):
         assert mine[0].isnan().any()
-        assert_close(mine[1], theirs[1])  # the other utterance is as it was
+        assert_close(mine[1], other[1])  # the other utterance is as it was

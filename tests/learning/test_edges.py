@@ -37,13 +37,13 @@ def recogniser(subsampling: int) -> Recogniser:
 
 
 # Built beforehand: they draw from the stream that an edge draws its cells from.
-RECOGNISERS = {subsampling: recogniser(subsampling) for subsampling in (1, 2, 4)}
+TEACHERS, STUDENTS = ({n: recogniser(n) for n in (1, 2, 4)} for _ in range(2))
 
 
-def outputs(case: Case, subsampling: int = 1) -> Outputs:
+def outputs(case: Case, model: Recogniser) -> Outputs:
     e, d, *_ = case.leaves
     encoded, predicted = Encoded(e, e, case.frame_lengths), Predicted(d, d)
-    return Outputs(encoded, predicted, case.lattice(), RECOGNISERS[subsampling])
+    return Outputs(encoded, predicted, case.lattice(), model)
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def pair() -> tuple[Case, Case]:
 
 def loss_of(edge: BaseEdge, pair: tuple[Case, Case]) -> Tensor:
     teacher, student = pair
-    return edge.loss(outputs(teacher), outputs(student), student.labels, student.label_lengths)
+    sides = outputs(teacher, TEACHERS[1]), outputs(student, STUDENTS[1])
+    return edge.loss(*sides, student.labels, student.label_lengths)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_teacher_of_more_frames_teaches_with_all_of_them(
     teacher = make_case("additive", [6, 3], [1, 2], seed=1)
     edge = replace(edge, shift=shift)
     lengths = teacher.frame_lengths
-    sides = outputs(teacher, 2), outputs(student, 4)
+    sides = outputs(teacher, TEACHERS[2]), outputs(student, STUDENTS[4])
     found = edge.loss(*sides, student.labels, student.label_lengths)
     if isinstance(edge, LatticeEdge):
         lattices = sides[0].lattice, sides[1].lattice
@@ -180,9 +181,8 @@ def test_a_shared_decoder_is_not_pulled_towards_the_student(
     teacher = partner(student, joint)
     if not apart:
         teacher = teacher.of(teacher.leaves[0], *student.leaves[1:])
-    taught, learning = outputs(teacher), outputs(student)
-    if not apart:
-        taught = taught._replace(predicted=learning.predicted)
+    taught = outputs(teacher, (TEACHERS if apart else STUDENTS)[1])
+    learning = outputs(student, STUDENTS[1])
     edge = kind("t", "s", gradient=gradient)
     loss = edge.loss(taught, learning, student.labels, student.label_lengths)
     encoder, *others = torch.autograd.grad(loss, student.leaves, allow_unused=True)

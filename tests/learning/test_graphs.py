@@ -114,11 +114,18 @@ def test_two_that_teach_each_other_both_learn_from_it(match: str, run: Any, sett
         {"match": "sequence"},
     ],
 )
-def test_no_edge_changes_a_decoder_that_its_student_keeps(
-    match: dict[str, str], settings: Path, batch: Batch
+@pytest.mark.parametrize(
+    ("teacher", "members"),
+    [
+        # The student keeps the decoder that it shares; or the teacher does.
+        ("mean", {"mean": {"average": {"of": "teacher"}, "role": "teacher"}}),
+        ("teacher", {"teacher": {"keep": ["decoder"]}, "student": {"keep": []}}),
+    ],
+)
+def test_no_edge_changes_a_shared_decoder_that_one_of_its_ends_keeps(
+    match: dict[str, str], teacher: str, members: dict[str, Any], settings: Path, batch: Batch
 ) -> None:
-    members = {"mean": {"average": {"of": "teacher"}, "role": "teacher"}}
-    edges = [{"from": "mean", "to": "student", **match}]
+    edges = [{"from": teacher, "to": "student", **match}]
     plan = tiny_plan("borrowed-decoder", settings, recognisers=members, edges=edges)
     with_edge, without = (gradients(replace(plan, edges=each), batch) for each in (plan.edges, ()))
     of_decoder = [name for name in with_edge if name.startswith("shared.decoder.")]

@@ -428,21 +428,24 @@ def test_what_is_refused_leaves_a_finished_run_as_it_is(
     # Its last state is not needed any more, and may be removed to save space.
     (folder / CHECKPOINT).unlink()
     before = content()
-    with pytest.raises(InputError, match="holds a finished run; choose another --out"):
-        run(tiny_plan("alone", settings, training={"seed": 5}))
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds a finished run; choose another --out"):
+            run(tiny_plan("alone", settings, training={"seed": 5}), resume=resume)
     assert content() == before
 
 
 def test_a_finished_run_is_not_taken_for_one_on_other_speech(
     run: Any, settings: Path, corpus: Path
 ) -> None:
-    folder = run(tiny_plan("alone", settings)).recognisers["student"].parent
+    plan = tiny_plan("alone", settings)
+    folder = run(plan).recognisers["student"].parent
     speech = read_manifest(corpus)
-    check_heard(folder, speech)
-    moved = [replace(u, split={"test": "train"}.get(u.split, u.split)) for u in speech]
-    for other in (moved, [*speech, replace(speech[0], id="new")]):
+    check_heard(folder, plan, speech)
+    more = [replace(u, split={"test": "train"}.get(u.split, u.split)) for u in speech]
+    fewer = [replace(u, split={"dev": "test"}.get(u.split, u.split)) for u in speech]
+    for other in (more, fewer, [*speech, replace(speech[0], id="new")]):
         with pytest.raises(InputError, match="was trained on other speech, or with other speakers"):
-            check_heard(folder, other)
+            check_heard(folder, plan, other)
 
 
 def test_a_run_goes_on_where_its_teacher_was_moved(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codert.data.corpus_folder import making
-from codert.data.description import describe, description
+from codert.data.description import describe, said_beside
 from codert.data.manifest import Utterance, joined, read_manifest, write_manifest
 from codert.data.text import normalise
 from codert.errors import InputError
@@ -36,7 +36,8 @@ def prepare(out: Path, manifests: Sequence[Path], count: int) -> tuple[Path, int
     with making(out, {"common_words": count, "utterances": digest}) as folder:
         if folder:
             write_manifest(folder / "manifest.tsv", found)
-            describe(folder, description(manifests))
+            if said := said_beside(manifests):
+                describe(folder, said)
     return out / "manifest.tsv", len(found), len(everything)
 
 

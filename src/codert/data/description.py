@@ -20,6 +20,11 @@ def describe(folder: Path, text: str) -> None:
 
 def description(manifests: Iterable[Path]) -> str:
     """What is said beside some manifests; where nothing is, that it is as they are."""
+    return said_beside(manifests) or "speech like that of its training data"
+
+
+def said_beside(manifests: Iterable[Path]) -> str:
+    """What is said beside some manifests; empty where nothing is."""
     files = dict.fromkeys(manifest.absolute().parent / _FILE for manifest in manifests)
     said = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
-    return "; ".join(text for text in said if text) or "speech like that of its training data"
+    return "; ".join(text for text in said if text)

@@ -95,7 +95,8 @@ def _key(utterances: Sequence[Utterance], config: FeatureConfig, speed: float) -
     for each in utterances:
         try:
             status = each.audio.stat()
-            state = [status.st_size, status.st_mtime_ns, os.access(each.audio, os.R_OK)]
+            forbidden = [] if os.access(each.audio, os.R_OK) else ["forbidden"]
+            state = [status.st_size, status.st_mtime_ns, *forbidden]
         except OSError:
             state = []
         digest.update(json.dumps([each.id, str(each.audio), *state]).encode())

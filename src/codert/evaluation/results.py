@@ -115,7 +115,7 @@ def cells(result: Result) -> tuple[str, ...]:
     low, high = result["wer_ci"] or (None, None)
     rate = f"{result['wer']:.2f}"
     return (
-        result["name"] if result["streams"] else f"{result['name']} (not streaming)",
+        _marked(result["name"], result),
         result["strategy"],
         f"{result['encoder_params']:,}",
         rate if low is None or high is None else f"{rate} [{low:.2f}, {high:.2f}]",
@@ -143,7 +143,11 @@ def kinds_table(results: Sequence[Result]) -> str:
 def _names(results: Sequence[Result]) -> list[str]:
     """What tells them apart: their names, or their folders where names and strategies agree."""
     alike = len({(r["name"], r["strategy"]) for r in results}) < len(results)
-    return [r["folder"] if alike else cells(r)[0] for r in results]
+    return [_marked(r["folder"] if alike else r["name"], r) for r in results]
+
+
+def _marked(name: str, result: Result) -> str:
+    return name if result["streams"] else f"{name} (not streaming)"
 
 
 def columns(rows: Sequence[Sequence[str]], names: int) -> str:

@@ -109,7 +109,8 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
             "give --data as it was given to its training"
         )
     skipped = {each.id for each in skipped_in(run.resolve().parent)}
-    heard = [each for each in heard if each.id not in skipped]
+    most = plan.data.max_seconds
+    heard = [each for each in heard if each.id not in skipped and each.seconds <= most]
     texts = [normalise(each.text) for each in heard]
     scored = _recorded(run, transcriber.card.updates)
     content = {name: (run / name).read_bytes() for name in _FILES if name != HEARD}

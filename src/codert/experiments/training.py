@@ -61,7 +61,7 @@ class Training(Job):
         finished = is_finished(self.folder, plan)
         if finished:
             speech = (u for manifest in self.data for u in read_manifest(manifest))
-            check_heard(self.folder, plan.data.split(speech))
+            check_heard(self.folder, plan, plan.data.split(speech))
         return finished
 
     def progress(self) -> dict[str, float]:

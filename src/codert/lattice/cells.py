@@ -196,12 +196,15 @@ def exact(device: torch.device) -> Iterator[None]:
     backend: Any = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
     products = backend.matmul
     before = products.fp32_precision
+    products.fp32_precision = "none"
+    inherited = products.fp32_precision
     products.fp32_precision = "ieee"
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        products.fp32_precision = before
+        # What the settings above it said, it is to go on taking from them.
+        products.fp32_precision = "none" if before == inherited else before
 
 
 def listed(mask: Tensor, width: int) -> Iterator[Cells]:

@@ -48,6 +48,11 @@ def check(plan: Plan, where: str) -> None:
             if end in plan.made:
                 ctc_weight = plan.training.ctc_weight
                 check_heads(plan.made[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
+        if edge.match == "decoder_logits" and "decoder" in plan.recognisers[edge.student].keep:
+            raise InputError(
+                f"{where}: edges[{i}].match is 'decoder_logits', but {edge.student!r} keeps its "
+                "decoder; match something else, or take the decoder out of keep"
+            )
         if edge.teacher in plan.made:
             teacher, student = plan.made[edge.teacher], plan.live[edge.student]
             check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)

@@ -109,9 +109,9 @@ def train(
     else:
         start(plan, ensemble, wordpieces)
         ensemble.follow(updates=0)
-        # Of a run that was killed before its first checkpoint.
+    # From here on the folder is changed; all that is refused has been.
+    if not resume:  # of a run that was killed before its first checkpoint
         (folder / CURVES).unlink(missing_ok=True)
-    # Nothing in the folder has been touched up to here, for all that might have been refused.
     (folder / SKIPPED).unlink(missing_ok=True)
     write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
     ids = [id for part in (training, development) if part for id in part.utterances]
@@ -236,14 +236,21 @@ def skipped_in(run: Path) -> list[Skipped]:
     return [Skipped(**json.loads(line)) for line in lines]
 
 
-def check_heard(run: Path, utterances: Iterable[Utterance]) -> None:
-    """Raises InputError where a finished run knows nothing of some that it would train on today."""
-    known = heard_by(run).union(each.id for each in skipped_in(run))
+def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
+    """Raises InputError where a finished run of a plan heard others than it would hear today.
+
+    They are told by their ids: it would have to train on one that it does not know, or be scored
+    on one that it was trained on itself.
+    """
+    heard = heard_by(run)
+    known = heard.union(each.id for each in skipped_in(run))
+    own = heard.difference(*map(heard_by, plan.needs.values()))
     for each in utterances:
-        if each.split in ("train", "dev") and each.id not in known:
+        hears = each.split in ("train", "dev")
+        if (hears and each.id not in known) or (not hears and each.id in own):
             raise InputError(
-                f"{run}: was trained on other speech, or with other speakers held out: it has "
-                f"not heard {each.id}; bring back that --data, or choose another --out"
+                f"{run}: was trained on other speech, or with other speakers held out, as "
+                f"{each.id} shows; bring back that --data, or choose another --out"
             )
 
 
@@ -292,9 +299,9 @@ def with_places(plan: Plan, place: Callable[[str], str]) -> Plan:
 
 def _check_free(folder: Path, plan: Plan, resume: bool) -> None:
     """Raises InputError where the folder is another run's."""
+    if (folder / SKIPPED).exists() and not (folder / CHECKPOINT).exists():
+        raise InputError(f"{folder}: holds a finished run; choose another --out")
     if resume:
         is_finished(folder, plan)
     elif (folder / CHECKPOINT).exists():
         raise InputError(f"{folder}: holds a run already; add --resume, or choose another --out")
-    elif (folder / SKIPPED).exists():
-        raise InputError(f"{folder}: holds a finished run; choose another --out")

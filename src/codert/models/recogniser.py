@@ -80,6 +80,10 @@ class Outputs(NamedTuple):
         predicted = Predicted(*(x.detach() for x in self.predicted))
         return self._replace(predicted=predicted, lattice=self.lattice.with_encoder_only())
 
+    def shares_decoder_with(self, other: "Outputs") -> bool:
+        """Whether both have one decoder."""
+        return self.recogniser.decoder is other.recogniser.decoder
+
 
 class Encoder(nn.Module):
     """An encoder's layers, their projection to the joint, perhaps a head.

@@ -122,7 +122,7 @@ def _lattices(edge: BaseEdge, teacher: Outputs, student: Outputs) -> tuple[Latti
     """The teacher's and the student's, which the gradient reaches as the edge says."""
     if edge.gradient == "both":
         return teacher.lattice, student.lattice
-    if teacher.predicted is student.predicted:
+    if student.shares_decoder_with(teacher):
         # A shared decoder is the teacher's as well: through it the student would pull the
         # teacher towards itself.
         return teacher.lattice.detached(), student.lattice.with_encoder_only()

@@ -44,7 +44,7 @@ class EncoderLogitEdge(DivergenceEdge):
             if self.gauge == "as_trained":
                 return of.encoded.logits
             decoder = of.predicted.logits
-            if self.gradient == "student" and teacher.predicted is student.predicted:
+            if self.gradient == "student" and student.shares_decoder_with(teacher):
                 decoder = decoder.detach()  # it is the teacher's as well
             return centred(of.encoded.logits, decoder, label_lengths)
 

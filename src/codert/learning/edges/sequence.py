@@ -60,7 +60,7 @@ class SequenceEdge(BaseEdge):
         lattice = found.lattice(student)
         # The decoder is the teacher's as well, or kept as others make it.
         kept = not student.predicted.joint.requires_grad
-        if teacher.predicted is student.predicted or kept:
+        if kept or student.shares_decoder_with(teacher):
             lattice = lattice.with_encoder_only()
         return sequence_loss(log_p, lattice, found.labels, found.utterances)
 
