@@ -6,6 +6,8 @@ from codert.errors import InputError
 from codert.experiments.comparison import Row
 from codert.experiments.image import Image, Stroke
 
+_PLOT, _LETTER = 3.0, 0.075  # inches: how wide the plot is, and a letter of the names beside it
+
 
 def picture(rows: Sequence[Row]) -> bytes:
     """WERR of every recogniser as SVG: its interval, and a point for each seed.
@@ -23,15 +25,18 @@ def picture(rows: Sequence[Row]) -> bytes:
             f"nothing to draw: no plan has a seed in common with {rows[0]['reference']!r} yet; "
             "finish the experiment, or compare --against another"
         )
-    image = Image(f"WERR vs {rows[0]['reference']}, %", "", height=0.9 + 0.32 * len(drawn))
     corpora = {row["corpus"] for row in rows}
+    names = [_name(row, corpora) for row, *_ in drawn]
+    x = f"WERR vs {rows[0]['reference']}, %"
+    width = _PLOT + _LETTER * max(map(len, names))
+    image = Image(x, "", height=0.9 + 0.32 * len(drawn), width=width)
     for place, (row, werr, interval, by_seed) in enumerate(drawn):
         colour = Stroke.of(row["role"] == "teacher").colour
         image.axes.plot(interval, [place, place], color=colour)
         image.axes.plot(werr, place, "|", color=colour, markersize=14)
         image.axes.plot(by_seed, [place] * len(by_seed), "o", color=colour, markersize=4)
     image.axes.axvline(0, color="black", linewidth=0.8)
-    image.axes.set_yticks(range(len(drawn)), [_name(row, corpora) for row, *_ in drawn])
+    image.axes.set_yticks(range(len(drawn)), names)
     image.axes.invert_yaxis()
     return image.svg()
 

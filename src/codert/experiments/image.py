@@ -16,7 +16,7 @@ from codert.analysis.distribution import Numbers
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
 _DASHES = ((), (6, 2), (6, 2, 1, 2), (2, 2))
 MARKERS = "osD^vP*X"
-LOW, TALL = 3.0, 4.2  # inches
+LOW, TALL, WIDE = 3.0, 4.2, 4.6  # inches
 _LONGEST = 20  # characters of a name
 
 _STYLE: Any = {
@@ -50,11 +50,19 @@ class Image:
         y: what runs up.
         above: what runs up in the axes above, if there are to be any.
         height: in inches.
+        width: likewise.
     """
 
-    def __init__(self, x: str, y: str, above: str | None = None, height: float = LOW) -> None:
+    def __init__(
+        self,
+        x: str,
+        y: str,
+        above: str | None = None,
+        height: float = LOW,
+        width: float = WIDE,
+    ) -> None:
         with mpl.rc_context(_STYLE):
-            self.figure = Figure(figsize=(4.6, height), layout="constrained")
+            self.figure = Figure(figsize=(width, height), layout="constrained")
             if above is None:
                 self.axes = self.figure.add_subplot(xlabel=x, ylabel=y)
             else:
