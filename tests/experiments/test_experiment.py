@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 
 from codert.cli import main, parser
 from codert.config import assignments
-from codert.data.manifest import read_manifest, write_manifest
+from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.experiments.records import RESULTS, UTTERANCES
 from codert.learning.recipe import read_plan
 from codert.learning.run import SKIPPED, is_finished
@@ -267,38 +267,37 @@ def test_other_settings_are_not_mixed_with_what_is_there(
     assert "soft/plan.json: the run was begun with other settings" in capsys.readouterr().err
 
 
+@pytest.fixture
+def hear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Utterance]], None]:
+    """Makes other utterances the corpus."""
+
+    def write(speech: list[Utterance]) -> None:
+        write_manifest(tmp_path / "manifest.tsv", speech)
+        monkeypatch.setenv("TONES", str(tmp_path))
+
+    return write
+
+
 def test_runs_on_other_speech_are_not_mixed_with_what_is_there(
-    short: Any,
-    corpus: Path,
-    cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    short: Any, corpus: Path, cache: Path, hear: Any, tmp_path: Path, capsys: Any
 ) -> None:
     file = short("one", "[alone]")
     assert main(words(file, tmp_path / "out", cache)) == 0
     (tmp_path / "out" / RESULTS).unlink()  # trained, and to be scored
     moved = [replace(u, split="train") for u in read_manifest(corpus) if u.split == "test"]
     rest = [u for u in read_manifest(corpus) if u.split != "test"]
-    write_manifest(tmp_path / "manifest.tsv", [*moved[1:], replace(moved[0], split="test"), *rest])
-    monkeypatch.setenv("TONES", str(tmp_path))
+    hear([*moved[1:], replace(moved[0], split="test"), *rest])
     assert main(words(file, tmp_path / "out", cache)) == 2
     assert "was trained on other speech" in capsys.readouterr().err
 
 
 def test_what_cannot_be_scored_is_counted(
-    short: Any,
-    corpus: Path,
-    cache: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    short: Any, corpus: Path, cache: Path, hear: Any, tmp_path: Path, capsys: Any
 ) -> None:
     speech = read_manifest(corpus)
     lost = next(i for i, u in enumerate(speech) if u.split == "test")
     speech[lost] = replace(speech[lost], audio=tmp_path / "gone.wav")
-    write_manifest(tmp_path / "manifest.tsv", speech)
-    monkeypatch.setenv("TONES", str(tmp_path))
+    hear(speech)
     assert main(words(short("lossy", "[alone]"), tmp_path / "out", cache)) == 0
     assert "that could not be scored, and are in no figure: 1." in capsys.readouterr().out
     assert lines(tmp_path / "out")[0]["skipped"] == 1

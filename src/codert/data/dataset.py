@@ -15,7 +15,7 @@ from codert.data.augmentation import Noise, SpecAugment
 from codert.data.feature_cache import FeatureCache, even_sample, spoken_faster
 from codert.data.features import Fbank, FeatureConfig, Features, mean_and_deviation
 from codert.data.folds import Fold, assign_fold
-from codert.data.manifest import Utterance, assign_splits, joined
+from codert.data.manifest import Utterance, assign_splits, joined, read_manifest
 from codert.data.text import normalise
 from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
@@ -60,6 +60,14 @@ class DataConfig:
             raise ValueError("speeds must be one factor or more, each above 0")
         if self.max_seconds <= 0 or self.batch_seconds <= 0:
             raise ValueError("max_seconds and batch_seconds must be above 0")
+
+    def read(self, manifests: Iterable[Path]) -> list[Utterance]:
+        """The utterances of all manifests, each in the split that this says.
+
+        Raises:
+            InputError: a manifest is wrong, or as for `split`.
+        """
+        return self.split(u for manifest in manifests for u in read_manifest(manifest))
 
     def split(self, utterances: Iterable[Utterance]) -> list[Utterance]:
         """The utterances of all manifests, each in the split that this says.

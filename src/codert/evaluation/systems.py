@@ -10,7 +10,7 @@ import torch
 
 from codert.config import build, merged, read_yaml
 from codert.data.dataset import DataConfig, Dataset, Skipped
-from codert.data.manifest import Utterance, read_manifest
+from codert.data.manifest import Utterance
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise
@@ -102,7 +102,7 @@ def utterances_of(manifests: Sequence[Path], split: str, held_out: DataConfig) -
     Raises:
         InputError: a manifest or a speaker is wrong, or the split is empty.
     """
-    everything = held_out.split(u for manifest in manifests for u in read_manifest(manifest))
+    everything = held_out.read(manifests)
     chosen = [u for u in everything if u.split == split]
     if not chosen:
         known = ", ".join(sorted({u.split for u in everything}))

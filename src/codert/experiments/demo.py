@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codert.config import assignments
 from codert.data.dataset import Skipped
-from codert.data.manifest import Utterance, read_manifest
+from codert.data.manifest import Utterance
 from codert.data.workers import processes
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
@@ -75,7 +75,7 @@ class Demo:
         systems = self._score(test)
         rows = results(list(systems.values()), systems["alone"])
         write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
-        everything = held_out.split(read_manifest(self.manifest))
+        everything = held_out.read([self.manifest])
         splits = dict.fromkeys(["train", "dev", "test", *(u.split for u in everything)])
         corpus = {split: [u for u in everything if u.split == split] for split in splits}
         left_out = {

@@ -8,7 +8,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from codert.config import as_assignments, plain
-from codert.data.manifest import Utterance, read_manifest
+from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
@@ -191,7 +191,7 @@ def _held_out(plan: Plan) -> list[str]:
 
 
 def _heard(plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
-    everything = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
+    everything = plan.data.read(manifests)
     heard = [each for each in everything if each.split == "train"]
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codert.config import assignments
-from codert.data.manifest import read_manifest
 from codert.experiments.jobs import Job
 from codert.learning.recipe import read_plan
 from codert.learning.run import check_heard, is_finished
@@ -60,8 +59,7 @@ class Training(Job):
         plan = read_plan(self.recipe, self.settings, assignments(self.over))
         finished = is_finished(self.folder, plan)
         if finished:
-            speech = (u for manifest in self.data for u in read_manifest(manifest))
-            check_heard(self.folder, plan, plan.data.split(speech))
+            check_heard(self.folder, plan, plan.data.read(self.data))
         return finished
 
     def progress(self) -> dict[str, float]:

@@ -21,7 +21,7 @@ import torch
 from codert.config import build, plain
 from codert.data.dataset import Dataset, Skipped
 from codert.data.description import description
-from codert.data.manifest import Utterance, read_manifest
+from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError
@@ -133,7 +133,7 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
     Raises:
         InputError: bad data, or a frozen teacher that does not fit it.
     """
-    utterances = plan.data.split(u for manifest in manifests for u in read_manifest(manifest))
+    utterances = plan.data.read(manifests)
     by_split: dict[str, list[Utterance]] = {"train": [], "dev": []}
     for utterance in utterances:
         by_split.setdefault(utterance.split, []).append(utterance)
