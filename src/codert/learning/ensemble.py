@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from codert.errors import PlanError
-from codert.learning.fit import check_features, check_frame_rates, check_heads
+from codert.learning.compatibility import check_features, check_frame_rates, check_heads
 from codert.learning.moving_average import MovingAverage
 from codert.learning.plan import SHARED, Part, Plan
 from codert.learning.randomness import stream

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from codert.config import build, fields_by_key, merged, read_yaml, unknown_key
 from codert.errors import InputError, PlanError
+from codert.learning.compatibility import check
 from codert.learning.edges import Edge
-from codert.learning.fit import check
 from codert.learning.plan import PARTS, Plan
 
 # By what an edge matches, the keys that it may have.

@@ -7,8 +7,8 @@ from torch import nn
 
 from codert.data.wordpieces import WordPieces
 from codert.errors import PlanError
+from codert.learning.compatibility import check_features
 from codert.learning.ensemble import MODULES, Ensemble
-from codert.learning.fit import check_features
 from codert.learning.plan import Plan
 from codert.models import RecogniserConfig
 from codert.models.encoder import Lookahead
