@@ -22,6 +22,7 @@ ROOMS = [
     ["transducer"],
     ["lattice"],
     ["config"],
+    ["files"],
     ["errors"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

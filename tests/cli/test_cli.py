@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from codert.cli import main
-from codert.data.files import LOCK, held
 from codert.data.wordpieces import WordPieceConfig, WordPieces
+from codert.files import LOCK, held
 
 from ..tiny import RECIPES
 

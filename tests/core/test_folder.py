@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from codert.errors import InputError
+from codert.files import write_text
 from codert.models.encoder import LSTMEncoderConfig
 from codert.models.folder import (
     CONFIG,
@@ -18,7 +19,6 @@ from codert.models.folder import (
     load_recogniser,
     save_recogniser,
     write_tensors,
-    write_text,
 )
 from codert.models.joint import AdditiveJointConfig, JointConfig, MLPJointConfig
 from codert.models.predictor import LSTMPredictorConfig, StatelessPredictorConfig
@@ -168,14 +168,14 @@ def full_disk(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("where", "what"), [(os, "replace"), (Path, "write_bytes")])
+@pytest.mark.parametrize(("where", "what"), [(os, "replace"), (Path, "open")])
 def test_a_failed_write_leaves_the_old_files(
     saved: Path, where: Any, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr(where, what, full_disk)
-        with pytest.raises(InputError, match=r"No space left on device; free some space"):
+        with pytest.raises(InputError, match=r"No space left on device; free space"):
             save_recogniser(saved, *make(JOINTS[0], seed=1))
         with pytest.raises(InputError, match=CONFIG):
             write_text(saved / CONFIG, "{}")
@@ -186,17 +186,23 @@ def test_an_interrupted_write_leaves_the_old_files(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
-    written = Path.write_bytes
 
-    def interrupted(path: Path, content: bytes) -> int:
-        written(path, content[: len(content) // 2])
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", interrupted)
+        patch.setattr(os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
             save_recogniser(saved, *make(JOINTS[0], seed=1))
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next(saved: Path) -> None:
+    names = {path.name for path in saved.iterdir()}
+    (saved / f"{CONFIG}.part").write_text("half")
+    save_recogniser(saved, *make(JOINTS[0]))
+    load_recogniser(saved)
+    assert {path.name for path in saved.iterdir()} == names
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:

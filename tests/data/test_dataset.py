@@ -208,7 +208,7 @@ def test_a_cache_that_cannot_be_written_is_told_how_to_do_without(
     (tmp_path / "file").write_text("")
     pieces, features = WordPieces.train(["SEVEN DOGS"], WordPieceConfig(size=10)), FeatureConfig()
     utterances = [make_utterance()]
-    with pytest.raises(InputError, match=r"file: cannot write there.*; data\.cache: false comp"):
+    with pytest.raises(InputError, match=r"file: cannot be written.*; data\.cache: false comp"):
         Dataset(utterances, pieces, features, SMALL, tmp_path / "file", training=True)
 
 

@@ -243,7 +243,7 @@ def test_a_full_disk(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patch:
         patch.setattr("codert.data.download.os.fsync", full)
-        with pytest.raises(InputError, match=r"cannot write there: No space left on device; free"):
+        with pytest.raises(InputError, match=r"cannot be written: No space left on device; free"):
             prepared(tmp_path, server)
     assert is_right(prepared(tmp_path, server), tmp_path)
     assert len(server.asked) == 2

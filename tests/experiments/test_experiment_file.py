@@ -144,7 +144,7 @@ def test_more_folds_than_speakers_are_refused_before_anything_is_trained(
 
 
 def test_two_at_once_in_a_folder_are_refused(tmp_path: Path) -> None:
-    from codert.data.files import hold
+    from codert.files import hold
 
     made = matrix(tmp_path, GOOD)
     with hold(tmp_path / "out" / ".lock"), pytest.raises(InputError, match="another codert works"):  # type: ignore[union-attr]

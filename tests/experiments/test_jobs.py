@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from codert.data.files import hold
 from codert.experiments.jobs import Job, run_jobs
+from codert.files import hold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,7 +109,7 @@ def _experiment(options: argparse.Namespace) -> int:
     from codert.experiments.comparison_picture import picture
     from codert.experiments.comparison_table import render
     from codert.experiments.matrix import Matrix
-    from codert.models.folder import write_bytes
+    from codert.files import write_bytes
 
     until = time.monotonic() + options.seconds
     matrix = Matrix.read(options.file, options.out)

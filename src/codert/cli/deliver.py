@@ -58,8 +58,8 @@ def _choose(options: argparse.Namespace) -> int:
     from codert.experiments.candidates import experiments_in
     from codert.experiments.choice import Budget, choose
     from codert.experiments.choice_table import picture, table
+    from codert.files import write_bytes
     from codert.learning.machine import machine, name_of
-    from codert.models.folder import write_bytes
 
     name = name_of(machine("cpu", threads=1))
     folders = options.folder or experiments_in(Path("runs"), options.split)

@@ -50,7 +50,7 @@ def add(verbs: Verbs) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from codert.config import assignments, check_name
-    from codert.data.files import LOCK, held
+    from codert.files import LOCK, held
     from codert.learning.machine import machine
     from codert.learning.recipe import named, read_plan
     from codert.learning.run import train

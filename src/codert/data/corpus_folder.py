@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from codert.data.files import locked, replacing, unwritable
 from codert.errors import InputError
+from codert.files import locked, unwritable, write_text
 
 _DECIDED_BY = "corpus.json"
 
@@ -38,8 +38,7 @@ def making(folder: Path, decided_by: Mapping[str, object]) -> Iterator[Path | No
         try:
             building.mkdir(parents=True)
             yield building
-            with replacing(building / _DECIDED_BY) as file:
-                file.write(json.dumps(decided_by).encode())
+            write_text(building / _DECIDED_BY, json.dumps(decided_by))
             building.replace(folder)
         except OSError as error:
             raise unwritable(folder, error) from None

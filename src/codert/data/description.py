@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from codert.data.files import replacing
+from codert.files import write_text
 
 _FILE = "understands.txt"
 
@@ -14,8 +14,7 @@ def describe(folder: Path, text: str) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    with replacing(folder / _FILE) as file:
-        file.write(f"{text}\n".encode())
+    write_text(folder / _FILE, f"{text}\n")
 
 
 def description(manifests: Iterable[Path]) -> str:

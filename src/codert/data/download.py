@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from codert.data.files import unwritable
 from codert.errors import InputError
+from codert.files import unwritable
 
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between attempts that bring nothing new
 _TIMEOUT = 30.0  # seconds without a byte

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from codert.data.audio import AudioError, Samples, read_audio, resampled
 from codert.data.features import Fbank, FeatureConfig, Features
-from codert.data.files import locked, replacing
 from codert.data.manifest import Utterance
 from codert.data.workers import cores, in_order, processes
+from codert.files import locked, replacing, write_text
 
 _CHUNK = 32  # utterances that a process takes at a time
 _SAMPLE = 500  # utterances that the mean and the deviation are taken of
@@ -144,8 +144,7 @@ def _build(
         file.seek(0)
         _write_header(file, total, config.mels)
     # The index comes last: where it is, the frames are whole.
-    with replacing(index) as file:
-        file.write(json.dumps({"index": offsets, "unreadable": unreadable}).encode())
+    write_text(index, json.dumps({"index": offsets, "unreadable": unreadable}))
 
 
 def _computed(

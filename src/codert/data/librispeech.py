@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from codert.data.description import describe
 from codert.data.download import download
-from codert.data.files import locked, replacing, unwritable
 from codert.data.manifest import Utterance, write_manifest
 from codert.data.text import normalise
 from codert.errors import InputError
+from codert.files import locked, unwritable, write_bytes
 
 _OPENSLR = "https://www.openslr.org/resources"
 
@@ -94,8 +94,7 @@ def _unpack(archive: Path, name: str) -> None:
                 content = members.extractfile(member) if member.isfile() else None
                 if content is None or _is_there(target, member.size):
                     continue
-                with replacing(target) as file:
-                    file.write(content.read())
+                write_bytes(target, content.read())
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise InputError(
             f"{archive}: cannot be unpacked: {error}; delete it and run the same command again"

@@ -9,8 +9,8 @@ from typing import Any
 
 import soundfile
 
-from codert.data.files import replacing
 from codert.errors import InputError
+from codert.files import replacing
 
 COLUMNS = ("id", "split", "speaker", "seconds", "audio", "text")
 REQUIRED = ("id", "audio", "text")

@@ -10,8 +10,8 @@ from typing import Literal
 
 import sentencepiece
 
-from codert.data.files import replacing
 from codert.errors import InputError
+from codert.files import write_bytes
 
 BLANK = 0
 UNKNOWN = 1
@@ -104,8 +104,7 @@ class WordPieces:
         Raises:
             InputError: the folder cannot be written to.
         """
-        with replacing(path) as file:
-            file.write(self.model)
+        write_bytes(path, self.model)
 
     def encode(self, text: str) -> list[int]:
         """The ids of the pieces of a normalised `text`."""

@@ -19,7 +19,7 @@ from codert.experiments.report_figures import (
     spread_figure,
     time_figure,
 )
-from codert.models.folder import write_text
+from codert.files import write_text
 
 # Word-pieces in the picture of confusions, and in the list of rivals: the commonest.
 _PIECES = 24

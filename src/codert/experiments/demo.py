@@ -17,11 +17,11 @@ from codert.experiments.demo_report import report_of
 from codert.experiments.jobs import run_jobs
 from codert.experiments.report import write_report
 from codert.experiments.training import Training
+from codert.files import write_text
 from codert.learning.machine import machine
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import skipped_in
-from codert.models.folder import write_text
 
 # Each plan and the recogniser of it that the table shows, in the table's order.
 SYSTEMS = {

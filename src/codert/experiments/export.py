@@ -15,6 +15,7 @@ from codert.errors import InputError
 from codert.evaluation.significance import Interval, bootstrap_interval
 from codert.experiments.candidates import experiment_of, records_below
 from codert.experiments.records import Record, Records
+from codert.files import write_bytes, write_text
 from codert.learning.plan import Part, Plan, parts_by_folder
 from codert.learning.run import (
     HEARD,
@@ -25,7 +26,7 @@ from codert.learning.run import (
     without_place,
     wordpieces_of,
 )
-from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card, write_bytes, write_text
+from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card
 
 CARD = "README.md"
 _FILES = (CONFIG, WEIGHTS, WORDPIECES, HEARD)

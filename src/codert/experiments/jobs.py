@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codert.data.files import HELD, LOCK, hold
+from codert.files import HELD, LOCK, hold
 
 _LOG = "log.txt"
 _BEGUN = "\n$ python -m "

@@ -10,7 +10,6 @@ from typing import Any
 
 from codert.config import as_assignments, merged, nested
 from codert.data.dataset import DataConfig
-from codert.data.files import LOCK, held
 from codert.errors import InputError
 from codert.evaluation.systems import utterances_of
 from codert.experiments.cells import Cell, Planned, cells_of, planned
@@ -20,6 +19,7 @@ from codert.experiments.recipes import recipes_folder
 from codert.experiments.records import Key, Records
 from codert.experiments.scoring import Order, Scoring
 from codert.experiments.training import Training, train_words
+from codert.files import LOCK, held
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import is_finished

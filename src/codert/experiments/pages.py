@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from codert.models.folder import write_text
+from codert.files import write_text
 
 
 def page(template: str, **content: Any) -> str:

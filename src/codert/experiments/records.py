@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from codert.config import build, plain
-from codert.data.files import locked
 from codert.errors import InputError
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.cells import Cell
-from codert.models.folder import write_text
+from codert.files import locked, write_text
 
 RESULTS, UTTERANCES = "results.jsonl", "utterances"
 

@@ -23,9 +23,9 @@ from codert.experiments.report_figures import (
     recognisers,
     wer_figure,
 )
+from codert.files import write_text
 from codert.learning.edges import Edge
 from codert.learning.plan import Member, Plan, parts_by_folder
-from codert.models.folder import write_text
 
 
 @dataclass(frozen=True)

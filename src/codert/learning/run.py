@@ -25,12 +25,13 @@ from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError
+from codert.files import write_text
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
-from codert.models.folder import CONFIG, WORDPIECES, Card, save_recogniser, write_text
+from codert.models.folder import CONFIG, WORDPIECES, Card, save_recogniser
 
 PLAN, HEARD, SKIPPED = "plan.json", "heard.txt", "skipped.jsonl"
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from codert.data.files import locked, unwritable
 from codert.errors import InputError
+from codert.files import locked, unwritable
 from codert.models.folder import weights_digest
 from codert.models.recogniser import Encoded, Recogniser
 

@@ -19,11 +19,11 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise
 from codert.evaluation.scoring import wer
+from codert.files import write_text
 from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoint
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
-from codert.models.folder import write_text
 
 CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.jsonl"
 

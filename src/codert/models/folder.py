@@ -7,8 +7,6 @@ wordpieces.model       the SentencePiece model, written by whoever has it
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from torch import nn
 
 from codert.config import build, plain
 from codert.errors import InputError
+from codert.files import write_bytes, write_text
 from codert.models.recogniser import Recogniser, RecogniserConfig
 
 CONFIG, WEIGHTS, WORDPIECES = "config.json", "weights.safetensors", "wordpieces.model"
@@ -127,31 +126,6 @@ def write_tensors(
     from safetensors.torch import save
 
     write_bytes(path, save(tensors, metadata))
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """A file that appears whole or not at all.
-
-    Raises:
-        InputError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written: {error.strerror}; free some space or choose another folder"
-        ) from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _tensors(module: nn.Module) -> dict[str, Any]:

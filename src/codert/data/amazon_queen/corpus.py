@@ -17,10 +17,10 @@ from codert.data.amazon_queen.package import GAME, LICENCE, unpack
 from codert.data.amazon_queen.script import part, read_script
 from codert.data.corpus_folder import making
 from codert.data.description import describe
-from codert.data.files import replacing
 from codert.data.manifest import Utterance, write_manifest
 from codert.data.text import normalise
 from codert.errors import InputError
+from codert.files import write_text
 
 _DECIDED_BY = {"corpus": "amazon-queen", "version": 1}
 _LEFT_OUT = "left-out.tsv"
@@ -97,9 +97,8 @@ def _build(folder: Path, archive: Archive) -> None:
         utterances.append(Utterance(id, audio, clip.text, clip.speaker, split, clip.seconds))
     write_manifest(folder / "manifest.tsv", utterances)
     describe(folder, "English as actors say it in a game of 1995, Flight of the Amazon Queen")
-    with replacing(folder / _LEFT_OUT) as file:
-        lines = [f"{name}\t{reasons[name]}\n" for name in sorted(reasons)]
-        file.write("".join(["clip\treason\n", *lines]).encode())
+    lines = [f"{name}\t{reasons[name]}\n" for name in sorted(reasons)]
+    write_text(folder / _LEFT_OUT, "".join(["clip\treason\n", *lines]))
 
 
 def _clips(archive: Archive, reasons: dict[str, str]) -> list[_Clip]:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file, open for writing, that takes the place of `path` once it is whole.
 
     Raises:
-        InputError: the folder cannot be written to, or the disk is full.
+        InputError: it cannot be written, or the disk is full.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -27,9 +27,29 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
         os.replace(part, path)
     except OSError as error:
-        raise unwritable(path.parent, error) from None
+        raise unwritable(path, error) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A file that appears whole or not at all.
+
+    Raises:
+        InputError: it cannot be written, or the disk is full.
+    """
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, in UTF-8, that appears whole or not at all.
+
+    Raises:
+        InputError: it cannot be written, or the disk is full.
+    """
+    write_bytes(path, text.encode())
 
 
 @contextmanager
@@ -89,7 +109,7 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
-def unwritable(folder: Path, error: OSError) -> InputError:
-    """The error for a folder that cannot be written to."""
+def unwritable(path: Path, error: OSError) -> InputError:
+    """The error for a file or a folder that cannot be written."""
     reason = error.strerror or str(error)
-    return InputError(f"{folder}: cannot write there: {reason}; free space or name another folder")
+    return InputError(f"{path}: cannot be written: {reason}; free space or name another folder")
