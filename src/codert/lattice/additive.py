@@ -138,19 +138,19 @@ class _Scores(torch.autograd.Function):
         blank = e[:, :, BLANK, None] + d[:, None, :, BLANK] - log_z
         e_label = e.gather(2, labels[:, None].expand(-1, T, -1))
         d_label = d[:, :U].gather(2, labels[..., None])
-        ctx.save_for_backward(e, d, labels, log_z, *shifted)
+        ctx.save_for_backward(e, d, labels, *shifted)
         return blank, e_label + d_label.mT - log_z[:, :, :U]
 
     @staticmethod
     def backward(ctx: Any, by_blank: Tensor, by_label: Tensor) -> tuple[Tensor, Tensor, None]:
         """An arc's score has the gradient of its logit, less P(v | t, u) for log Z."""
         refuse_second_derivatives()
-        e, d, labels, log_z, *saved = ctx.saved_tensors
+        e, d, labels, *saved = ctx.saved_tensors
         shifted = Shifted(*saved)
         T, U = by_label.shape[1:]
         by_log_z = -by_blank
         by_log_z[:, :, :U] -= by_label
-        to_e, to_d = shifted.gradient(e, d, log_z, by_log_z)
+        to_e, to_d = shifted.gradient(e, d, by_log_z)
         to_e[:, :, BLANK] += by_blank.sum(2)
         to_d[:, :, BLANK] += by_blank.sum(1)
         to_e.scatter_add_(2, labels[:, None].expand(-1, T, -1), by_label)

@@ -14,12 +14,13 @@ from codert.lattice.cells import felt, listed, refuse_second_derivatives
 
 
 class Shifted(NamedTuple):
-    """exp(e - max e), exp(d - max d), the sums of their products, and the maxima's sum."""
+    """exp(e - max e), exp(d - max d), the sums of their products, and the maxima."""
 
     e: Tensor  # (B, T, V)
     d: Tensor  # (B, U+1, V)
     sum: Tensor  # (B, T, U+1)
-    maximum: Tensor  # (B, T, U+1)
+    e_max: Tensor  # (B, T, 1)
+    d_max: Tensor  # (B, U+1, 1)
 
     @classmethod
     def of(cls, e: Tensor, d: Tensor) -> "Shifted":
@@ -27,22 +28,16 @@ class Shifted(NamedTuple):
         e_max, d_max = e.amax(-1, keepdim=True), d.amax(-1, keepdim=True)
         e_exp, d_exp = (e - e_max).exp_(), (d - d_max).exp_()
         with cells.exact(e.device):
-            return cls(e_exp, d_exp, e_exp @ d_exp.mT, e_max + d_max.mT)
-
-    def log_sum(self) -> Tensor:
-        """log Z of the safe cells, (B, T, U+1)."""
-        return self.sum.log() + self.maximum
+            return cls(e_exp, d_exp, e_exp @ d_exp.mT, e_max, d_max)
 
     def log_normaliser(self, e: Tensor, d: Tensor) -> Tensor:
         """log Z of all cells, (B, T, U+1); the logits are read where the sum underflows."""
-        log_z = self.log_sum()
+        log_z = self.sum.log().add_(self.e_max).add_(self.d_max.mT)
         for cell in listed(self.unsafe(), e.shape[2]):
             log_z[cell] = torch.logsumexp(cell.logits(e, d), -1)
         return log_z
 
-    def gradient(
-        self, e: Tensor, d: Tensor, log_z: Tensor, by_log_z: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def gradient(self, e: Tensor, d: Tensor, by_log_z: Tensor) -> tuple[Tensor, Tensor]:
         """That of e and d from that of log Z: P(v | t, u), summed over u and over t."""
         # Occupancies fall off below the smallest normal number, and what is below it slows a
         # product on some processors down by a hundred times.
@@ -54,7 +49,7 @@ class Shifted(NamedTuple):
         to_e *= self.e
         to_d *= self.d
         for cell in listed(unsafe, e.shape[2]):
-            p = (cell.logits(e, d) - log_z[cell].unsqueeze(-1)).exp_()
+            p = cell.logits(e, d).softmax(-1)
             p *= by_log_z[cell].unsqueeze(-1)
             to_e.index_put_((cell.b, cell.t), p, accumulate=True)
             to_d.index_put_((cell.b, cell.u), p, accumulate=True)
@@ -77,13 +72,12 @@ class LogNormaliser(torch.autograd.Function):
     def forward(ctx: Any, e: Tensor, d: Tensor) -> Tensor:
         """e (B, T, V) and d (B, U+1, V) to log Z."""
         shifted = Shifted.of(e, d)
-        log_z = shifted.log_normaliser(e, d)
-        ctx.save_for_backward(e, d, log_z, *shifted)
-        return log_z
+        ctx.save_for_backward(e, d, *shifted)
+        return shifted.log_normaliser(e, d)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """See `Shifted.gradient`."""
         refuse_second_derivatives()
-        e, d, log_z, *saved = ctx.saved_tensors
-        return Shifted(*saved).gradient(e, d, log_z, gradient)
+        e, d, *saved = ctx.saved_tensors
+        return Shifted(*saved).gradient(e, d, gradient)

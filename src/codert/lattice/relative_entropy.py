@@ -57,7 +57,7 @@ class _RelativeEntropy(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         refuse_second_derivatives()
         e_p, d_p, e_q, d_q, mean, unsafe, *saved = ctx.saved_tensors
-        p, q = Shifted(*saved[:4]), Shifted(*saved[4:])
+        p, q = Shifted(*saved[:5]), Shifted(*saved[5:])
         to_p, to_q = any(ctx.needs_input_grad[:2]), any(ctx.needs_input_grad[2:])
         if not to_p:  # Q's is at most the cell's weight; see `Shifted.gradient`
             gradient = gradient * felt(gradient.abs())
