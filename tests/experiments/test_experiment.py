@@ -257,6 +257,17 @@ def test_the_table_needs_the_results_alone(
     (out / RESULTS).write_text("\n".join(kept) + "\n")
     assert "One seed: interval and p cover the speakers only" in table()
 
+    # One seed of a plan is compared with that seed of the reference, in cost as in errors.
+    whole_static = [line for line in lines(whole) if line["plan"] != "soft" or line["seed"] == 0]
+    (out / RESULTS).write_text("".join(json.dumps(line) + "\n" for line in whole_static))
+    static, soft, _ = json.loads(table("--json"))
+    assert (static["seeds"], soft["seeds"]) == ([0, 1], [0])
+    assert "WERR, p and cost: over the seeds that a plan and the reference both have" in table()
+    spent = {(line["plan"], line["seed"]): line["seconds"] for line in lines(out)}
+    of_teacher = spent["teacher", 0]
+    ratio = (spent["soft", 0] + of_teacher) / (spent["static", 0] + of_teacher)
+    assert soft["cost"] == pytest.approx(ratio)
+
 
 def test_other_settings_are_not_mixed_with_what_is_there(
     whole: Path, file: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

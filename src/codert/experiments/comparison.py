@@ -37,7 +37,7 @@ class Row(TypedDict):
         mapsswe: p over utterances, for these models.
         werr_by_seed: of each seed that both have.
         seconds: of computing for one seed, on average, all folds and what the plan needs included.
-        cost: that, as a multiple of the reference's.
+        cost: computing as a multiple of the reference's, over the seeds that both have.
     """
 
     corpus: str
@@ -120,12 +120,20 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
         p=None,
         mapsswe=None,
         werr_by_seed=None,
-        seconds=trials.seconds,
-        cost=trials.seconds / base.seconds if trials.seconds and base and base.seconds else None,
+        seconds=mean(trials.seconds.values()) if trials.seconds else None,
+        cost=_cost(trials, base) if base else None,
     )
     if base is not None and base is not trials:
         _compare(row, trials, base)
     return row
+
+
+def _cost(trials: Trials, base: Trials) -> float | None:
+    if not trials.seconds or not base.seconds:
+        return None
+    both = trials.seconds.keys() & base.seconds.keys()
+    of_reference = sum(base.seconds[seed] for seed in both)
+    return sum(trials.seconds[seed] for seed in both) / of_reference if of_reference else None
 
 
 def _compare(row: Row, trials: Trials, base: Trials) -> None:

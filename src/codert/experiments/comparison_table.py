@@ -77,6 +77,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         "Core-seconds: for one seed, with the teacher that has to be trained before; "
         "cost: the same, relative to the reference.",
     ]
+    if len({tuple(row["seeds"]) for row in rows}) > 1:
+        notes.append(
+            "WERR, p and cost: over the seeds that a plan and the reference both have, so they are "
+            "not the ratios of the means in the table."
+        )
     if "dev" in splits:
         notes.append("The weights were chosen on the split dev, so on it WER is too low.")
     if skipped := max(row["skipped"] for row in rows):

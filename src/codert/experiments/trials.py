@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import mean
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,8 @@ class Trials:
         words: of each utterance, (N,).
         errors: from each seed in each utterance, (S, N).
         skipped: utterances that could not be scored, of the seed that has most.
-        seconds: of computing for one seed, on average, all folds and the runs that the plan needs
-            included; None where one of those is not recorded.
+        seconds: of computing by seed, all folds and the runs that the plan needs included; None
+            where one of those is not recorded.
     """
 
     record: Record
@@ -37,7 +36,7 @@ class Trials:
     words: npt.NDArray[np.int64]
     errors: npt.NDArray[np.int64]
     skipped: int
-    seconds: float | None
+    seconds: dict[int, float] | None
 
     def of(self, seeds: list[int]) -> npt.NDArray[np.int64]:
         """The errors from some of the seeds."""
@@ -84,8 +83,10 @@ def trials_of(
                 f"from seed {seed} than from seed {next(iter(heard))}; remove its lines, to score "
                 "it again"
             )
-    costs = [[_seconds(matrix, records, key[0]) for key in keys] for keys in whole.values()]
-    known = [[cost for cost in each if cost is not None] for each in costs]
+    costs = {
+        seed: [_seconds(matrix, records, key[0]) for key in keys] for seed, keys in whole.items()
+    }
+    known = {seed: [cost for cost in each if cost is not None] for seed, each in costs.items()}
     return Trials(
         record=records[next(iter(whole.values()))[0]],
         seeds=list(whole),
@@ -94,7 +95,7 @@ def trials_of(
         words=np.array([first[u].words for u in utterances]),
         errors=np.array([[each[u].errors for u in utterances] for each in heard.values()]),
         skipped=max(sum(records[key].skipped for key in keys) for keys in whole.values()),
-        seconds=mean(map(sum, known)) if known == costs else None,
+        seconds={seed: sum(each) for seed, each in known.items()} if known == costs else None,
     )
 
 
