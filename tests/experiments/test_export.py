@@ -67,7 +67,8 @@ def record(run: Path, **keys: Any) -> None:
         updates=Transcriber.load(run).card.updates,
     )
     scores = [UtteranceScore(i, i, "", "", e, 10, 0, 0) for i, e in (("a", 6), ("b", 2))]
-    Records(run.parents[3]).add(replace(found, **keys), scores)
+    found = replace(found, **keys)
+    Records(run.parents[3 if found.fold is None else 4]).add(found, scores)
 
 
 @pytest.fixture
@@ -119,6 +120,30 @@ def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
     assert export()[0] == 0
     assert (model / CARD).read_text() == before
     assert Transcriber.load(model).card == Transcriber.load(run).card
+
+
+def test_the_card_says_how_far_its_figure_is_to_be_trusted(
+    corpus: Path, run: Path, export: Any, settings: Path, cache: Path, tmp_path: Path
+) -> None:
+    record(run)
+    assert export()[0] == 0
+    card = (tmp_path / "model" / CARD).read_text()
+    assert "chosen on the split dev" not in card
+    assert "of fold" not in card
+    record(run, split="dev")
+    assert export()[0] == 0
+    assert "Its weights were chosen on the split dev, so on it WER is too low" in (
+        (tmp_path / "model" / CARD).read_text()
+    )
+
+    fold = {"fold": {"number": 1, "of": 2}}
+    plan = tiny_plan("alone", settings, data=fold, training={"epochs": 1})
+    out = tmp_path / "folds/tones/fold1/seed0/alone"
+    student = train(plan, [corpus], out, cache, CPU).recognisers["student"]
+    record_of_fold = {"plan": "alone", "fold": 1, "updates": Transcriber.load(student).card.updates}
+    record(student, **record_of_fold)
+    assert main(["export", str(student), "--out", str(tmp_path / "m"), "--data", str(corpus)]) == 0
+    assert "the speakers of fold 1 alone, one of 2" in (tmp_path / "m" / CARD).read_text()
 
 
 def test_the_card_says_whose_weights_it_began_with(
