@@ -12,6 +12,7 @@ ROOMS = [
     ["__main__"],
     ["cli"],
     ["experiments"],
+    ["reports"],
     ["learning"],
     ["analysis"],
     ["evaluation"],

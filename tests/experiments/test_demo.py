@@ -11,8 +11,8 @@ from codert.data.manifest import read_manifest, write_manifest
 from codert.errors import InputError
 from codert.evaluation.results import Result
 from codert.experiments.demo import SYSTEMS, Demo
-from codert.experiments.demo_report import aims
 from codert.experiments.recipes import recipes_folder
+from codert.reports.demo_report import aims
 
 from ..tiny import RECIPES
 

@@ -110,8 +110,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     from codert.analysis.analysis import analyse
-    from codert.experiments.analysis_report import as_json, as_text, write_analysis
     from codert.learning.machine import machine
+    from codert.reports.analysis_report import as_json, as_text, write_analysis
 
     device = machine(options.device, options.threads)
     config, utterances = _speech(options)

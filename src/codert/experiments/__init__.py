@@ -1,1 +1,1 @@
-"""Whole comparisons: corpus, trainings, scores, report."""
+"""Whole comparisons: trainings, scores, tables, and the choice that is made by them."""

@@ -6,7 +6,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from codert.evaluation.results import columns
 from codert.experiments.choice import Choice, Point
-from codert.experiments.image import Image, Stroke
+from codert.reports.image import Image, Stroke
 
 _NAMES = 3  # columns that are no figures
 

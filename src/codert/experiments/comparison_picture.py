@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from codert.errors import InputError
 from codert.experiments.comparison import Row
-from codert.experiments.image import Image, Stroke
+from codert.reports.image import Image, Stroke
 
 _PLOT, _LETTER = 3.0, 0.075  # inches: how wide the plot is, and a letter of the names beside it
 

@@ -13,15 +13,15 @@ from codert.errors import InputError
 from codert.evaluation.results import Result, results
 from codert.evaluation.systems import System, held_out_by, score_system, utterances_of
 from codert.experiments.cells import needs_of
-from codert.experiments.demo_report import report_of
 from codert.experiments.jobs import run_jobs
-from codert.experiments.report import write_report
 from codert.experiments.training import Training
 from codert.files import write_text
 from codert.learning.machine import machine
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import skipped_in
+from codert.reports.demo_report import report_of
+from codert.reports.report import write_report
 
 # Each plan and the recogniser of it that the table shows, in the table's order.
 SYSTEMS = {

@@ -12,7 +12,7 @@ from codert.analysis.analysis import Trace
 from codert.analysis.distribution import STEPS, Numbers
 from codert.analysis.entropy import EntropySummary
 from codert.evaluation.results import Result
-from codert.experiments.image import MARKERS, TALL, Image, Stroke, escaped
+from codert.reports.image import MARKERS, TALL, Image, Stroke, escaped
 
 Curves = Mapping[str, Sequence[Mapping[str, float]]]
 """The lines of each plan's curves.jsonl: "epoch", "transducer/student", "wer/student", ..."""

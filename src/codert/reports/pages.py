@@ -23,7 +23,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("codert.experiments", "."),
+    loader=PackageLoader("codert.reports", "."),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

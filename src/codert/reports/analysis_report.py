@@ -9,9 +9,8 @@ from pathlib import Path
 from codert.analysis.analysis import Analysed, Analysis, Claim, Gauge
 from codert.analysis.confusions import Confused
 from codert.config import plain
-from codert.experiments.image import Stroke
-from codert.experiments.pages import write_page
-from codert.experiments.report_figures import (
+from codert.files import write_text
+from codert.reports.figures import (
     ENTROPIES,
     confusion_figure,
     lattice_figure,
@@ -19,7 +18,8 @@ from codert.experiments.report_figures import (
     spread_figure,
     time_figure,
 )
-from codert.files import write_text
+from codert.reports.image import Stroke
+from codert.reports.pages import write_page
 
 # Word-pieces in the picture of confusions, and in the list of rivals: the commonest.
 _PIECES = 24

@@ -19,9 +19,12 @@ from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.results import Result, headings, table
-from codert.experiments.analysis_report import as_json, as_text, write_analysis
-from codert.experiments.demo_report import from_here
-from codert.experiments.report import (
+from codert.learning.recipe import read_plan
+from codert.learning.run import with_places
+from codert.models.joint import AdditiveJoint
+from codert.reports.analysis_report import as_json, as_text, write_analysis
+from codert.reports.demo_report import from_here
+from codert.reports.report import (
     Example,
     Lesson,
     Portion,
@@ -30,9 +33,6 @@ from codert.experiments.report import (
     render,
     write_report,
 )
-from codert.learning.recipe import read_plan
-from codert.learning.run import with_places
-from codert.models.joint import AdditiveJoint
 
 from ..tiny import tiny_plan
 

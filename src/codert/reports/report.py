@@ -13,9 +13,11 @@ from codert.data.text import normalise
 from codert.errors import InputError
 from codert.evaluation.results import Result, cells, headings
 from codert.evaluation.scoring import alignment
-from codert.experiments.analysis_report import section
-from codert.experiments.pages import page
-from codert.experiments.report_figures import (
+from codert.files import write_text
+from codert.learning.edges import Edge
+from codert.learning.plan import Member, Plan, parts_by_folder
+from codert.reports.analysis_report import section
+from codert.reports.figures import (
     Curves,
     legend,
     loss_figure,
@@ -23,9 +25,7 @@ from codert.experiments.report_figures import (
     recognisers,
     wer_figure,
 )
-from codert.files import write_text
-from codert.learning.edges import Edge
-from codert.learning.plan import Member, Plan, parts_by_folder
+from codert.reports.pages import page
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What people are shown: pages, their pictures, and what is in them."""
