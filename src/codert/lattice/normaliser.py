@@ -32,7 +32,7 @@ class Shifted(NamedTuple):
 
     def log_normaliser(self, e: Tensor, d: Tensor) -> Tensor:
         """log Z of all cells, (B, T, U+1); the logits are read where the sum underflows."""
-        log_z = self.sum.log().add_(self.e_max).add_(self.d_max.mT)
+        log_z = self.sum.log() + (self.e_max + self.d_max.mT)
         for cell in listed(self.unsafe(), e.shape[2]):
             log_z[cell] = torch.logsumexp(cell.logits(e, d), -1)
         return log_z
@@ -49,7 +49,8 @@ class Shifted(NamedTuple):
         to_e *= self.e
         to_d *= self.d
         for cell in listed(unsafe, e.shape[2]):
-            p = cell.logits(e, d).softmax(-1)
+            logits = cell.logits(e, d)
+            p = (logits - logits.logsumexp(-1, keepdim=True)).exp_()
             p *= by_log_z[cell].unsqueeze(-1)
             to_e.index_put_((cell.b, cell.t), p, accumulate=True)
             to_d.index_put_((cell.b, cell.u), p, accumulate=True)
