@@ -37,7 +37,7 @@ def picture(rows: Sequence[Row]) -> bytes:
         image.axes.plot(by_seed, [place] * len(by_seed), "o", color=colour, markersize=4)
     image.axes.axvline(0, color="black", linewidth=0.8)
     image.axes.set_yticks(range(len(drawn)), names)
-    image.axes.invert_yaxis()
+    image.axes.set_ylim(len(drawn) - 0.5, -0.5)  # the first on top, and no mark cut
     return image.svg()
 
 
