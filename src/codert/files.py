@@ -59,12 +59,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         InputError: the folder cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
-    with file:
+    with _opened(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -77,11 +72,7 @@ def hold(path: Path) -> IO[str] | None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise unwritable(path.parent, error) from None
+    file = _opened(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,6 +98,16 @@ def held(path: Path) -> Iterator[None]:
         )
     with lock:
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    """A lock's file, made where it is missing, with its folder."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
+    return file
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,13 +169,37 @@ def full_disk(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("where", "what"), [(os, "replace"), (Path, "open")])
+def half_written(error: BaseException) -> Callable[..., Any]:
+    """In place of Path.open: of what is written half gets through."""
+    opened: Any = Path.open
+
+    def open_it(path: Path, *mode: str) -> Any:
+        file = opened(path, *mode)
+
+        def write(content: bytes) -> int:
+            type(file).write(file, content[: len(content) // 2])
+            raise error
+
+        file.write = write
+        return file
+
+    return open_it
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "how"),
+    [
+        (os, "replace", full_disk),
+        (Path, "open", full_disk),
+        (Path, "open", half_written(OSError(28, "No space left on device"))),
+    ],
+)
 def test_a_failed_write_leaves_the_old_files(
-    saved: Path, where: Any, what: str, monkeypatch: pytest.MonkeyPatch
+    saved: Path, where: Any, what: str, how: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
     with monkeypatch.context() as patch:
-        patch.setattr(where, what, full_disk)
+        patch.setattr(where, what, how)
         with pytest.raises(InputError, match=r"No space left on device; free space"):
             save_recogniser(saved, *make(JOINTS[0], seed=1))
         with pytest.raises(InputError, match=CONFIG):
@@ -186,12 +211,8 @@ def test_an_interrupted_write_leaves_the_old_files(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", interrupted)
+        patch.setattr(Path, "open", half_written(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             save_recogniser(saved, *make(JOINTS[0], seed=1))
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
