@@ -141,8 +141,7 @@ def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
 ) -> None:
     mlp = {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}
     edges = [edge("lattice", divergence=divergence)]
-    no_ctc = {"training": {"ctc_weight": 0}}
-    plan = tiny_plan("tandem", settings, models={"large": mlp}, edges=edges, **no_ctc)
+    plan = tiny_plan("tandem", settings, models={"large": mlp}, edges=edges)
     outcome = run(plan)
     assert all(loss > 0 for loss in taught_by(outcome, "lattice"))
     assert "heads/" not in curves(outcome).read_text()
@@ -157,7 +156,9 @@ def test_a_lattice_is_taught_by_a_joint_of_another_kind_without_heads(
 
 def test_a_head_that_ctc_has_trained_may_teach_once_it_is_frozen(run: Any, settings: Path) -> None:
     mlp = {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}
-    teacher = run(tiny_plan("teacher", settings, models={"large": mlp}), "1").recognisers["teacher"]
+    by_ctc = {"training": {"ctc_weight": 0.3}}
+    plan = tiny_plan("teacher", settings, models={"large": mlp}, **by_ctc)
+    teacher = run(plan, "1").recognisers["teacher"]
     frozen = {"recognisers": {"teacher": {"frozen": str(teacher)}}}
     outcome = run(tiny_plan("static", settings, edges=[edge("encoder_logits")], **frozen), "2")
     assert all(loss > 0 for loss in taught_by(outcome, "encoder_logits"))
@@ -353,7 +354,7 @@ def test_utterances_too_short_for_ctc_are_counted_and_still_learnt(
     good = next(u for u in utterances if u.split == "train")
     crowded = Utterance("crowded", good.audio, "ABCDE" * 100, "s", "train", 1.0)
     write_manifest(tmp_path / "manifest.tsv", [*utterances, crowded])
-    plan = tiny_plan("alone", settings, training={"epochs": 1})
+    plan = tiny_plan("alone", settings, training={"epochs": 1, "ctc_weight": 0.3})
     assert run(plan, manifest=tmp_path / "manifest.tsv").too_short_for_ctc == 1
 
 

@@ -96,9 +96,12 @@ def check_heads(
     by_ctc = ctc_weight and of_encoder and edge.gauge == "as_trained"
     if not (config.joint.head_weight or by_ctc):  # type: ignore[union-attr]
         part = "encoder" if of_encoder and not ctc_weight else "decoder"
+        weights = "joint.head_weight"
+        if of_encoder and edge.gauge == "as_trained":
+            weights += " or training.ctc_weight"
         raise PlanError(
             f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
-            "it with joint.head_weight above 0, or write match: lattice, which needs no heads"
+            f"it with {weights} above 0, or write match: lattice, which needs no heads"
         )
 
 

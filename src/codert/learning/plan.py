@@ -83,7 +83,8 @@ class TrainingConfig:
         clip: largest gradient norm of a group; each recogniser is a group, and so are what
             they share and the weights of an edge.
         accumulate: batches per update.
-        ctc_weight: of a CTC loss per label on the encoder logits.
+        ctc_weight: of a CTC loss per label on the encoder logits. None by default: wherever it was
+            tried the student alone is better without it (docs/search.md).
         fastemit: FastEmit's weight; below 0 labels come later.
         evaluate_every: epochs between looks at the development split.
         checkpoint_every: seconds between checkpoints; 0 for one after every update.
@@ -96,7 +97,7 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip: float = 5.0
     accumulate: int = 1
-    ctc_weight: float = 0.3
+    ctc_weight: float = 0.0
     fastemit: float = 0.0
     evaluate_every: int = 1
     checkpoint_every: float = 60.0
