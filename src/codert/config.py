@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _WORD = re.compile(r"[\w./-]+")
 _NAME = re.compile(r"\w[\w.+-]*")
+_END = "...\n"  # of a YAML document that is no more than a value
 _EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -131,8 +132,11 @@ def as_assignments(values: Mapping[str, Any]) -> list[str]:
             texts += [f"{key}.{text}" for text in as_assignments(value)]
         elif isinstance(value, str) and _WORD.fullmatch(value) and yaml.safe_load(value) == value:
             texts.append(f"{key}={value}")
-        else:
-            texts.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
+        elif yaml.safe_load(text := json.dumps(value, ensure_ascii=False)) == value:
+            texts.append(f"{key}={text}")
+        else:  # YAML wants a point in 1e-05
+            text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=math.inf)
+            texts.append(f"{key}={text.removesuffix(_END).strip()}")
     return texts
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from codert.errors import InputError
 from codert.evaluation.significance import (
     bootstrap_interval,
+    by_drawn,
     compare,
     compare_over_seeds,
     mapsswe,
@@ -44,6 +45,14 @@ def test_interval_contains_the_rate(rows: list[tuple[int, int, int]]) -> None:
     interval = bootstrap_interval(errors, words, samples=2000)
     assert interval.low <= 100 * sum(errors) / sum(words) + 1e-9
     assert interval.high >= 100 * sum(errors) / sum(words) - 1e-9
+
+
+def test_speakers_are_drawn_where_there_are_several() -> None:
+    assert by_drawn(["a", "b", "a", "c"], [1, 2, 3, 4], [2, 4, 6, 8]) == [[4, 2, 4], [8, 4, 8]]
+    assert by_drawn(["a", "a", "a"], [1, 2, 3]) == [[1, 2, 3]]
+    # Of two speakers who repeat themselves no more is known for the repetitions.
+    errors, words = by_drawn(["a", "b"] * 50, [1, 2] * 50, [2, 4] * 50)
+    assert bootstrap_interval(errors, words) == bootstrap_interval([1, 2], [2, 4])
 
 
 @settings(max_examples=50, deadline=None)

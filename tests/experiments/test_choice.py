@@ -40,7 +40,7 @@ def widths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             LSTMEncoderConfig(channels=8, layers=1, width=width), StatelessPredictorConfig(width=8)
         )
         features = FeatureConfig(mels=20)
-        card = Card(config, len(pieces), plain(features), "student", "alone", "tones")
+        card = Card(config, len(pieces), plain(features), "student", "alone", "tones", updates=3)
         recogniser = Recogniser.build(config, 20, len(pieces))
         # Untrained, it would babble and take long.
         recogniser.encoder.projection.bias.data[BLANK] = 100
@@ -295,3 +295,8 @@ def test_a_results_file_that_is_broken_is_named(results: Any, choose: Any, tmp_p
     results("a", [5, 5], width="narrow")
     (tmp_path / "out" / RESULTS).write_text("{\n")
     assert f"{RESULTS}, line 1: not JSON" in choose()
+
+
+def test_weights_that_were_not_scored_are_not_chosen(results: Any, choose: Any) -> None:
+    results("again", [5, 5], width="narrow", updates=9)
+    assert "has 3 updates, and the recorded results are of 9" in choose()

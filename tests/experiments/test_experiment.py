@@ -314,6 +314,38 @@ def test_what_cannot_be_scored_is_counted(
     assert lines(tmp_path / "out")[0]["skipped"] == 1
 
 
+def test_what_was_heard_before_is_counted(
+    short: Any, corpus: Path, cache: Path, hear: Any, tmp_path: Path, capsys: Any
+) -> None:
+    speech = read_manifest(corpus)
+    before = short("before", "[alone]")
+    assert main(words(before, tmp_path / "before", cache)) == 0
+    # One that the start was trained on is now tested on.
+    leak = next(i for i, u in enumerate(speech) if u.split == "train")
+    start = tmp_path / "before/tones/seed0/alone/student"
+    begun = f"{{recipe: alone, name: begun, set: {{start: {{small: {start}}}}}}}"
+    speech[leak] = replace(speech[leak], split="test")
+    hear(speech)
+    capsys.readouterr()
+    assert main(words(short("leak", f"[alone, {begun}]"), tmp_path / "out", cache)) == 0
+    out = capsys.readouterr().out
+    assert (
+        "begun's student, or what it starts or learns from, was trained on, or chosen by, 1" in out
+    )
+    assert "alone's student" not in out
+    assert [line.get("heard", 0) for line in lines(tmp_path / "out")] == [0, 1]
+
+
+def test_features_are_not_kept_for_scoring_where_they_are_not_for_training(
+    short: Any, tmp_path: Path
+) -> None:
+    plan = "{recipe: alone, name: uncached, set: {data: {cache: false}}}"
+    file = short("uncached", f"[{plan}]")
+    file.write_text(file.read_text().replace("reference: alone", "reference: uncached"))
+    assert main(words(file, tmp_path / "out", tmp_path / "cache")) == 0
+    assert not list((tmp_path / "cache").glob("**/*.npy"))
+
+
 def test_a_plan_that_is_not_there_is_refused_before_training(
     file: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from codert.cli import main
 from codert.config import build
-from codert.data.manifest import read_manifest, write_manifest
+from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.evaluation.scoring import UtteranceScore
@@ -21,7 +21,7 @@ from codert.experiments.export import CARD, sentences
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Plan
 from codert.learning.run import heard_by, plan_of, train
-from codert.models.folder import load_card
+from codert.models.folder import WEIGHTS, WORDPIECES, load_card
 
 from ..tiny import tiny_plan
 
@@ -130,6 +130,12 @@ def test_the_card_says_how_far_its_figure_is_to_be_trusted(
     card = (tmp_path / "model" / CARD).read_text()
     assert "chosen on the split dev" not in card
     assert "of fold" not in card
+    assert "there WER is too low" not in card
+    record(run, heard=3)
+    assert export()[0] == 0
+    assert "chosen by, 3 of the utterances of the split test, so there WER is too low" in (
+        (tmp_path / "model" / CARD).read_text()
+    )
     record(run, split="dev")
     assert export()[0] == 0
     assert "Its weights were chosen on the split dev, so on it WER is too low" in (
@@ -177,6 +183,27 @@ def test_what_was_not_measured_is_not_made_up(export: Any, tmp_path: Path) -> No
     assert found["files"][CARD] == (tmp_path / "model" / CARD).stat().st_size
 
 
+def test_speech_that_a_recogniser_with_given_word_pieces_never_heard_is_refused(
+    run: Path, corpus: Path, settings: Path, cache: Path, tmp_path: Path, capsys: Any
+) -> None:
+    pieces = {"model": str(run / WORDPIECES)}
+    plan = tiny_plan("alone", settings, wordpieces=pieces, training={"epochs": 1})
+    student = train(plan, [corpus], tmp_path / "given", cache, CPU).recognisers["student"]
+
+    def exported(speech: list[Utterance]) -> int:
+        write_manifest(tmp_path / "other.tsv", speech)
+        words = ["export", str(student), "--out", str(tmp_path / "m"), "--data"]
+        return main([*words, str(tmp_path / "other.tsv")])
+
+    speech = read_manifest(corpus)
+    others = [replace(each, id=f"other-{each.id}") for each in speech]
+    for wrong in (others, speech + others, [u for u in speech if u.id != "train-3"]):
+        assert exported(wrong) == 2
+        assert "was not trained on" in capsys.readouterr().err
+    shutil.rmtree(run.parent)  # it has word-pieces of its own
+    assert exported(speech) == 0
+
+
 def test_what_does_not_belong_together_is_refused(
     run: Path, export: Any, corpus: Path, tmp_path: Path
 ) -> None:
@@ -186,6 +213,10 @@ def test_what_does_not_belong_together_is_refused(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.doc").touch()
     assert "holds something else" in export(out=tmp_path / "full")[2]
+    teacher = run.with_name("teacher")
+    before = (teacher / WEIGHTS).read_bytes()
+    assert "holds something else" in export(out=teacher)[2]
+    assert (teacher / WEIGHTS).read_bytes() == before
     record(run, updates=1)
     assert "the recorded results are of 1" in export()[2]
     (run.parent / "plan.json").unlink()

@@ -510,16 +510,33 @@ def test_an_mlp_joint_trains_with_heads(run: Any, settings: Path) -> None:
     assert "heads/student" in (folder / CURVES).read_text()
 
 
-def test_a_run_is_resumed_with_the_teacher_that_it_began_with(
-    run: Any, settings: Path, teacher: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("recipe", "member", "key"),
+    [("static", "teacher", "frozen"), ("teacher", "teacher", "start.encoder")],
+)
+def test_a_run_is_of_the_weights_that_it_began_with(
+    recipe: str,
+    member: str,
+    key: str,
+    run: Any,
+    settings: Path,
+    teacher: Path,
+    tmp_path: Path,
 ) -> None:
     own = tmp_path / "teacher" / "teacher"
     shutil.copytree(teacher, own)
-    plan = tiny_plan("static", settings, recognisers={"teacher": {"frozen": str(own)}})
-    run(plan)
+    takes = {"recognisers": {member: nested(key.split("."), str(own))}}
+    plan = tiny_plan(recipe, settings, training={"epochs": 1}, **takes)
+    folder = next(iter(run(plan).recognisers.values())).parent
     run(plan, resume=True)
     tensors = load_file(own / "weights.safetensors")
     name = next(iter(tensors))
     save_file(tensors | {name: tensors[name] + 1}, own / "weights.safetensors")
-    with pytest.raises(InputError, match=r"recognisers\.teacher\.frozen is not the teacher"):
+    refused = rf"recognisers\.{member}\.{key} is not what the run was begun with"
+    with pytest.raises(InputError, match=refused):
         run(plan, resume=True)
+    with pytest.raises(InputError, match=refused):
+        is_finished(folder, plan)
+    if "start" in key:  # it is not needed any more
+        shutil.rmtree(own)
+        assert is_finished(folder, plan)

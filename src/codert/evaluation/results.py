@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 
 from codert.errors import InputError
 from codert.evaluation.scoring import cer, kinds, wer
-from codert.evaluation.significance import bootstrap_interval, compare
+from codert.evaluation.significance import bootstrap_interval, by_drawn, compare
 from codert.evaluation.systems import System
 
 _KINDS: tuple[Literal["substituted", "deleted", "inserted", "cer"], ...]
@@ -30,7 +30,7 @@ class Result(TypedDict):
         total_params: weights that a device needs.
         streams: whether it can write while somebody speaks.
         wer: word error rate.
-        wer_ci: its 95 % interval; null for one utterance.
+        wer_ci: its 95 % interval over speakers, or over utterances of one; null for one utterance.
         substituted: words that were taken for others, in percent of those said.
         deleted: words that were not heard, likewise.
         inserted: words that nobody said, likewise.
@@ -80,11 +80,15 @@ def results(systems: Sequence[System], reference: System | None = None) -> list[
 
 
 def _result(system: System, reference: System | None) -> Result:
-    errors = [each.errors for each in system.scores]
-    words = [each.words for each in system.scores]
+    speakers = [each.speaker for each in system.scores]
+    errors, words = by_drawn(
+        speakers, [each.errors for each in system.scores], [each.words for each in system.scores]
+    )
     several = len(errors) > 1
     interval = bootstrap_interval(errors, words) if several else None
-    before = [each.errors for each in reference.scores] if reference else []
+    before: list[int] = []
+    if reference:
+        [before] = by_drawn(speakers, [each.errors for each in reference.scores])
     of_kind = kinds(system.scores)
     # Of no errors none can be avoided.
     gain = compare(before, errors) if several and any(before) else None

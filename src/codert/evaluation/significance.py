@@ -1,9 +1,10 @@
 """How sure a word error rate, or a difference between two, is.
 
 Source: Bisani & Ney, "Bootstrap estimates for confidence intervals in ASR performance
-evaluation" (ICASSP 2004). `bootstrap_interval` and `compare` draw utterances with replacement, so
-their figures are about the drawing of the test utterances: a model trained again from another
-seed is outside them. `compare_over_seeds` draws seeds and speakers. `mapsswe` draws nothing.
+evaluation" (ICASSP 2004). `bootstrap_interval` and `compare` draw what they are given with
+replacement: speakers with all that they said, where `by_drawn` made the counts. So their figures
+are about the drawing of the test speech: a model trained again from another seed is outside them.
+`compare_over_seeds` draws seeds and speakers. `mapsswe` draws nothing.
 """
 
 import math
@@ -44,15 +45,29 @@ class Comparison:
     p: float
 
 
+def by_drawn(speakers: Sequence[str], *counts: Sequence[int]) -> list[list[int]]:
+    """What is drawn: counts of utterances, each summed by speaker where there are several.
+
+    What one speaker says is no independent drawing, so intervals over utterances are too narrow.
+    """
+    if len(set(speakers)) == 1:
+        return [list(each) for each in counts]
+    sums: list[dict[str, int]] = [dict.fromkeys(speakers, 0) for _ in counts]
+    for by_speaker, each in zip(sums, counts, strict=True):
+        for speaker, count in zip(speakers, each, strict=True):
+            by_speaker[speaker] += count
+    return [list(by_speaker.values()) for by_speaker in sums]
+
+
 def bootstrap_interval(
     errors: npt.ArrayLike, words: npt.ArrayLike, *, samples: int = 10_000, seed: int = 0
 ) -> Interval:
     """The 95 % percentile interval of a word error rate, in percent.
 
     Args:
-        errors: of each utterance, (N,).
-        words: of each utterance's reference, (N,).
-        samples: drawings of N utterances.
+        errors: of each speaker or utterance, (N,).
+        words: of their references, (N,).
+        samples: drawings of N of them.
         seed: of the drawings.
 
     Raises:
@@ -80,14 +95,14 @@ def compare(
     interval leaves 0 out.
 
     Args:
-        reference_errors: of the reference system in each utterance, (N,).
-        system_errors: of the system in the same utterances, (N,).
-        samples: drawings of N utterances.
-        seed: of the drawings; the same one draws the same utterances.
+        reference_errors: of the reference system in each speaker's speech or utterance, (N,).
+        system_errors: of the system in the same, (N,).
+        samples: drawings of N of them.
+        seed: of the drawings; the same one draws the same.
 
     Raises:
         InputError: the two differ in length, the reference system makes no errors, or there is one
-            utterance alone.
+            alone.
     """
     counts = _counts(reference_errors, system_errors)
     _check_many(counts.shape[1])

@@ -7,7 +7,7 @@ from statistics import mean
 
 from codert.errors import InputError
 from codert.experiments.records import RESULTS, Key, Record, Records
-from codert.models.folder import WEIGHTS
+from codert.models.folder import WEIGHTS, load_card
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,15 @@ def records_below(folder: Path, root: Path) -> dict[Key, Record]:
     }
 
 
+def check_scored(recogniser: Path, updates: int, record: Record) -> None:
+    """Raises InputError where other weights than the recogniser's were scored, by their updates."""
+    if record.updates != updates:
+        raise InputError(
+            f"{recogniser}: has {updates} updates, and the recorded results are of "
+            f"{record.updates}; remove its line from {RESULTS} and run `codert experiment` again"
+        )
+
+
 def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
     """Drop seeds with fewer folds than others have; what was dropped, by name."""
     folds: dict[tuple[_Group, int], set[int | None]] = {}
@@ -202,4 +211,5 @@ def _candidate(root: Path, group: dict[Key, Record]) -> Candidate:
         of_seed = [record for record in group.values() if record.seed == seed]
         rates[seed] = 100 * sum(r.errors for r in of_seed) / sum(r.words for r in of_seed)
     folder, record = there[0]
+    check_scored(folder, load_card(folder).updates, record)
     return Candidate(folder, record, rates, (folder / WEIGHTS).stat().st_size)

@@ -30,6 +30,7 @@ class Row(TypedDict):
         wer_by_seed: of each of `seeds`.
         wer_by_fold: of each fold, the mean over seeds; empty where there are no folds.
         skipped: utterances that could not be scored, of the seed that has most.
+        heard: those that were trained on or chosen by, of a split other than dev, likewise.
         reference: the plan that it is compared with.
         werr: relative reduction against the reference, over the seeds that both have.
         werr_ci: its 95 % interval over seeds and speakers.
@@ -54,6 +55,7 @@ class Row(TypedDict):
     wer_by_seed: list[float]
     wer_by_fold: list[float]
     skipped: int
+    heard: int
     reference: str
     werr: float | None
     werr_ci: list[float] | None
@@ -114,6 +116,7 @@ def _row(trials: Trials, reference: str, base: Trials | None) -> Row:
         wer_by_seed=rates,
         wer_by_fold=trials.rates_by_fold(),
         skipped=trials.skipped,
+        heard=trials.heard,
         reference=reference,
         werr=None,
         werr_ci=None,

@@ -86,6 +86,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         notes.append("The weights were chosen on the split dev, so on it WER is too low.")
     if skipped := max(row["skipped"] for row in rows):
         notes.append(f"Utterances that could not be scored, and are in no figure: {skipped}.")
+    for row in rows:
+        if row["heard"]:
+            notes.append(
+                f"{row['plan']}'s {row['recogniser']}, or what it starts or learns from, was "
+                f"trained on, or chosen by, {row['heard']} of the utterances: its WER is too low."
+            )
     counts = {len(row["seeds"]) for row in rows}
     if 1 in counts:
         notes.append("One seed: interval and p cover the speakers only, and there is no spread.")

@@ -12,8 +12,8 @@ from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
-from codert.evaluation.significance import Interval, bootstrap_interval
-from codert.experiments.candidates import experiment_of, records_below
+from codert.evaluation.significance import Interval, bootstrap_interval, by_drawn
+from codert.experiments.candidates import check_scored, experiment_of, records_below
 from codert.experiments.records import Record, Records
 from codert.files import write_bytes, write_text
 from codert.learning.plan import Part, Plan, parts_by_folder
@@ -37,7 +37,10 @@ _SAYABLE = range(3, 13)  # words
 
 @dataclass(frozen=True)
 class Score:
-    """A recorded word error rate with its 95 % interval over speakers, if several, in percent."""
+    """A recorded word error rate with its 95 % interval over speakers, if several, in percent.
+
+    `heard` of the utterances it was trained on, or chosen by, or what it starts or learns from was.
+    """
 
     corpus: str
     split: str
@@ -45,6 +48,7 @@ class Score:
     speakers: int
     wer: float
     interval: Interval | None
+    heard: int
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,14 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         raise InputError(
             f"{run}: its run's plan.json is not beside it; name it in its run's folder"
         )
-    if out.exists() and {path.name for path in out.iterdir()} - {*_FILES, CARD}:
+    held = {path.name for path in out.iterdir()} if out.exists() else set()
+    # An older copy may be replaced, which has a card; a run's own recogniser has none.
+    if held and (held - {*_FILES, CARD} or CARD not in held):
         raise InputError(f"{out}: holds something else; name a folder that is new or empty")
-    heard = _heard(plan, manifests)
-    if wordpieces_of(plan, heard) != transcriber.wordpieces:
-        raise InputError(
-            f"{run}: was not trained on {', '.join(map(str, manifests))}; "
-            "give --data as it was given to its training"
-        )
+    heard = _heard(run, plan, manifests)
+    # Texts may have been mended since; where they made the word-pieces, those tell.
+    if plan.wordpieces.model is None and wordpieces_of(plan, heard) != transcriber.wordpieces:
+        raise _not_trained_on(run, manifests)
     skipped = {each.id for each in skipped_in(run.resolve().parent)}
     most = plan.data.max_seconds
     heard = [each for each in heard if each.id not in skipped and each.seconds <= most]
@@ -191,12 +195,27 @@ def _held_out(plan: Plan) -> list[str]:
     return as_assignments(plain({"data": named})) if named else []
 
 
-def _heard(plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
+def _heard(run: Path, plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     everything = plan.data.read(manifests)
     heard = [each for each in everything if each.split == "train"]
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")
+    ids = heard_by(run)
+    known = ids.union(each.id for each in skipped_in(run.resolve().parent))
+    own = ids.difference(*map(heard_by, plan.needs.values()))
+    # What it starts or learns from may be gone, and then is not told from what it heard itself.
+    partly = own.difference(each.id for each in everything)
+    alone = all(folder.exists() for folder in plan.needs.values())
+    if not known.issuperset(each.id for each in heard) or (partly and alone):
+        raise _not_trained_on(run, manifests)
     return heard
+
+
+def _not_trained_on(run: Path, manifests: Sequence[Path]) -> InputError:
+    return InputError(
+        f"{run}: was not trained on {', '.join(map(str, manifests))}; "
+        "give --data as it was given to its training"
+    )
 
 
 def _speech(heard: Sequence[Utterance], texts: Sequence[str]) -> Speech:
@@ -218,23 +237,20 @@ def _recorded(run: Path, updates: int) -> list[tuple[Record, Score]]:
         return []
     found = []
     for key, record in records_below(run, root).items():
-        if record.updates != updates:
-            raise InputError(
-                f"{run}: has {updates} updates, and the recorded results are of {record.updates}; "
-                "remove its line from results.jsonl and run `codert experiment` again"
-            )
-        by_speaker: dict[str, list[int]] = {}
-        for each in Records(root).heard(key):
-            counts = by_speaker.setdefault(each.speaker, [0, 0])
-            counts[0], counts[1] = counts[0] + each.errors, counts[1] + each.words
-        errors, words = zip(*by_speaker.values(), strict=True)
+        check_scored(run, updates, record)
+        heard = Records(root).heard(key)
+        speakers = [each.speaker for each in heard]
+        errors, words = by_drawn(
+            speakers, [each.errors for each in heard], [each.words for each in heard]
+        )
         score = Score(
             corpus=record.corpus,
             split=record.split,
             words=sum(words),
-            speakers=len(by_speaker),
+            speakers=len(set(speakers)),
             wer=100 * sum(errors) / sum(words),
-            interval=bootstrap_interval(errors, words) if len(by_speaker) > 1 else None,
+            interval=bootstrap_interval(errors, words) if len(set(speakers)) > 1 else None,
+            heard=record.heard,
         )
         found.append((record, score))
     return found

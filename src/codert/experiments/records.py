@@ -19,6 +19,7 @@ from codert.files import locked, write_text
 
 RESULTS, UTTERANCES = "results.jsonl", "utterances"
 
+_RARE = ("skipped", "heard")
 _COLUMNS = ("id", "speaker", "errors", "words")
 
 
@@ -46,6 +47,8 @@ class Record:
         commit: of codert, with + where files were changed; None outside a checkout.
         command: that trains it.
         skipped: utterances of the split that could not be scored; a line has it where it is not 0.
+        heard: those that it, or what it starts or learns from, was trained or chosen by, of any
+            split but dev; likewise.
     """
 
     experiment: str
@@ -67,6 +70,7 @@ class Record:
     commit: str | None
     command: str
     skipped: int = 0
+    heard: int = 0
 
     @property
     def cell(self) -> Cell:
@@ -166,7 +170,7 @@ class Records:
 
 
 def _line(record: Record) -> str:
-    return json.dumps({k: v for k, v in plain(record).items() if k != "skipped" or v})
+    return json.dumps({k: v for k, v in plain(record).items() if v or k not in _RARE})
 
 
 def _sortable(key: Key) -> tuple[str, int, int, str, str, str]:

@@ -16,7 +16,7 @@ from codert.experiments.jobs import Job
 from codert.experiments.records import Record, Records
 from codert.experiments.training import newest
 from codert.learning.machine import machine
-from codert.learning.run import plan_of
+from codert.learning.run import heard_by, plan_of
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,15 @@ class Order:
         utterances = utterances_of(list(map(Path, self.data)), self.split, plan.data)
         device = machine(self.device, threads=1)
         for recogniser in plan.made:
-            system = score_system(folder / recogniser, utterances, Path(self.cache), device)
+            system = score_system(
+                folder / recogniser, utterances, Path(self.cache), device, config=plan.data
+            )
             record = self._record(system, newest(folder).get("core_seconds", 0.0))
             Records(Path(self.out)).add(record, system.scores)
 
     def _record(self, system: System, seconds: float) -> Record:
+        # What it was chosen by on dev it has heard, and the table says so of all.
+        known = frozenset() if self.split == "dev" else heard_by(system.folder)
         return Record(
             experiment=self.experiment,
             plan=self.cell.plan,
@@ -81,6 +85,7 @@ class Order:
             commit=commit(),
             command=self.command,
             skipped=len(system.skipped),
+            heard=sum(each.id in known for each in system.scores),
         )
 
 

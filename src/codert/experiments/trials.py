@@ -25,6 +25,7 @@ class Trials:
         words: of each utterance, (N,).
         errors: from each seed in each utterance, (S, N).
         skipped: utterances that could not be scored, of the seed that has most.
+        heard: those that were trained on or chosen by, likewise.
         seconds: of computing by seed, all folds and the runs that the plan needs included; None
             where one of those is not recorded.
     """
@@ -36,6 +37,7 @@ class Trials:
     words: npt.NDArray[np.int64]
     errors: npt.NDArray[np.int64]
     skipped: int
+    heard: int
     seconds: dict[int, float] | None
 
     def of(self, seeds: list[int]) -> npt.NDArray[np.int64]:
@@ -95,6 +97,7 @@ def trials_of(
         words=np.array([first[u].words for u in utterances]),
         errors=np.array([[each[u].errors for u in utterances] for each in heard.values()]),
         skipped=max(sum(records[key].skipped for key in keys) for keys in whole.values()),
+        heard=max(sum(records[key].heard for key in keys) for keys in whole.values()),
         seconds={seed: sum(each) for seed, each in known.items()} if known == costs else None,
     )
 

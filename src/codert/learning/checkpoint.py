@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
-from codert.models.folder import weights_digest, write_tensors
+from codert.models.folder import write_tensors
 
 
 @dataclass
@@ -27,7 +27,6 @@ class Position:
         core_seconds: of the CPU so far, over all sessions.
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
-        teachers: a digest of the weights of each frozen recogniser.
         corpus: a digest of what is trained on and looked at.
     """
 
@@ -37,7 +36,6 @@ class Position:
     core_seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     too_short_for_ctc: list[str] = field(default_factory=list)
-    teachers: dict[str, str] = field(default_factory=dict)
     corpus: str = ""
 
 
@@ -45,7 +43,6 @@ def save_checkpoint(
     path: Path, ensemble: Ensemble, optimisers: dict[str, Optimizer], position: Position
 ) -> None:
     """Write it whole or not at all; raises InputError where the disk is full."""
-    position.teachers = _digests(ensemble)
     tensors = {}
     for owner, module in ensemble.state.items():
         for name, tensor in module.state_dict().items():
@@ -63,8 +60,7 @@ def load_checkpoint(
     """Restore what `save_checkpoint` wrote.
 
     Raises:
-        InputError: it is missing, broken, of another plan or corpus, or was taught by another
-            teacher.
+        InputError: it is missing, broken, or of another plan or corpus.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -81,12 +77,6 @@ def load_checkpoint(
             f"{path}: the run was begun with other utterances or word-pieces; resume it with the "
             "same --data, or train anew in another folder"
         )
-    for name, digest in _digests(ensemble).items():
-        if digest != position.teachers.get(name):
-            raise InputError(
-                f"{path}: recognisers.{name}.frozen is not the teacher that the run was begun "
-                "with; bring that one back, or train anew"
-            )
     try:
         for owner, module in ensemble.state.items():
             module.load_state_dict(_below(tensors, f"weights/{owner}/"))
@@ -95,11 +85,6 @@ def load_checkpoint(
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path}: is of another plan: {error}") from None
     return position
-
-
-def _digests(ensemble: Ensemble) -> dict[str, str]:
-    """Of the frozen weights: their folders may move, they themselves may not change."""
-    return {name: weights_digest(recogniser) for name, recogniser in ensemble.frozen.items()}
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 runs/NAME/PLAN/
     plan.json                 the whole plan as it was run
+    taken.json                digests of the weights that it starts or learns from
     heard.txt                 ids of the utterances that it trains on or is chosen by, and likewise
                               what it starts or learns from
     curves.jsonl              losses and development WER as they went
@@ -13,6 +14,7 @@ runs/NAME/PLAN/
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,9 +33,9 @@ from codert.learning.plan import Plan
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import CHECKPOINT, CURVES, Trainer
-from codert.models.folder import CONFIG, WORDPIECES, Card, save_recogniser
+from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, Card, save_recogniser
 
-PLAN, HEARD, SKIPPED = "plan.json", "heard.txt", "skipped.jsonl"
+PLAN, TAKEN, HEARD, SKIPPED = "plan.json", "taken.json", "heard.txt", "skipped.jsonl"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def train(
     # From here on the folder is changed; all that is refused has been.
     if not resume:  # of a run that was killed before its first checkpoint
         (folder / CURVES).unlink(missing_ok=True)
+        write_text(folder / TAKEN, json.dumps(_digests(plan), indent=2) + "\n")
     (folder / SKIPPED).unlink(missing_ok=True)
     write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
     ids = [id for part in (training, development) if part for id in part.utterances]
@@ -259,7 +262,8 @@ def is_finished(folder: Path, plan: Plan) -> bool:
     """Whether a folder holds a run of this plan that came to its end.
 
     Raises:
-        InputError: it holds a run of another plan.
+        InputError: it holds a run of another plan, or of other weights in the folders that this
+            one takes.
     """
     done = (folder / SKIPPED).exists()
     if not done and not (folder / CHECKPOINT).exists():
@@ -270,7 +274,29 @@ def is_finished(folder: Path, plan: Plan) -> bool:
             f"{folder / PLAN}: the run was begun with other settings; "
             "resume with the same, or choose another --out"
         )
+    _check_taken(folder, plan)
     return done and begun is not None
+
+
+def _check_taken(folder: Path, plan: Plan) -> None:
+    """Raises InputError where a folder that the plan takes holds other weights than the run took.
+
+    Folders may move, and be gone once the run has begun; so their names say nothing.
+    """
+    path = folder / TAKEN
+    taken = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for key, digest in _digests(plan).items():
+        if digest != taken.get(key, digest):
+            raise InputError(
+                f"{path}: recognisers.{key} is not what the run was begun with; "
+                "bring that one back, or choose another --out"
+            )
+
+
+def _digests(plan: Plan) -> dict[str, str]:
+    """Of the weights in each folder that a plan takes and that is there, by its key."""
+    files = {".".join(key): folder / WEIGHTS for key, folder in plan.needs.items()}
+    return {key: sha256(f.read_bytes()).hexdigest() for key, f in files.items() if f.is_file()}
 
 
 def placeless(plan: Plan) -> Plan:
