@@ -18,7 +18,7 @@ import pytest
 from codert.cli import main, parser
 from codert.config import assignments
 from codert.data.manifest import Utterance, read_manifest, write_manifest
-from codert.experiments.records import RESULTS, UTTERANCES
+from codert.experiments.records import PLANS, RESULTS, UTTERANCES
 from codert.learning.recipe import read_plan
 from codert.learning.run import SKIPPED, is_finished
 from codert.learning.trainer import CHECKPOINT
@@ -278,6 +278,23 @@ def test_other_settings_are_not_mixed_with_what_is_there(
     assert "soft/plan.json: the run was begun with other settings" in capsys.readouterr().err
 
 
+def test_records_of_other_settings_are_not_tabled_or_added_to(
+    whole: Path, file: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for name in (PLANS, UTTERANCES):  # the runs are gone
+        shutil.copytree(whole / name, out / name)
+    shutil.copy(whole / RESULTS, out / RESULTS)
+    capsys.readouterr()
+    assert main([*words(file, out, cache), "--table"]) == 0
+    other = file.with_name("other.yaml")
+    for change in (("epochs: 1", "epochs: 2"), ("seeds: [0, 1]", "seeds: [0, 1, 2]\nfolds: 2")):
+        other.write_text(file.read_text().replace(*change))
+        for more in ([], ["--table"]):
+            assert main([*words(other, out, cache), *more]) == 2
+            assert "was recorded with other settings" in capsys.readouterr().err
+
+
 @pytest.fixture
 def hear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Utterance]], None]:
     """Makes other utterances the corpus."""
@@ -323,7 +340,8 @@ def test_what_was_heard_before_is_counted(
     # One that the start was trained on is now tested on.
     leak = next(i for i, u in enumerate(speech) if u.split == "train")
     start = tmp_path / "before/tones/seed0/alone/student"
-    begun = f"{{recipe: alone, name: begun, set: {{start: {{small: {start}}}}}}}"
+    over = f"{{start: {{small: {start}}}, wordpieces: {{model: {start}/wordpieces.model}}}}"
+    begun = f"{{recipe: alone, name: begun, set: {over}}}"
     speech[leak] = replace(speech[leak], split="test")
     hear(speech)
     capsys.readouterr()

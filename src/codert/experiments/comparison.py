@@ -74,10 +74,11 @@ def rows_of(matrix: Matrix, against: str | None = None) -> list[Row]:
         against: the plan to compare with, in place of the experiment's reference.
 
     Raises:
-        InputError: there are no records, an unknown plan, or two that were scored on different
-            utterances.
+        InputError: there are no records, an unknown plan, one that was recorded with other
+            settings, or two that were scored on different utterances.
     """
     reference = matrix.reference(against)
+    matrix.check_recorded()
     records = matrix.records.read()
     rows = []
     for corpus in matrix.experiment.corpora:

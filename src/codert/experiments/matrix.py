@@ -89,8 +89,8 @@ class Matrix:
             until: `time.monotonic()` at which trainings are asked to stop.
 
         Raises:
-            InputError: a run in the folder was begun with other settings, a corpus is not there
-                or has nothing to score, or the folder is in use.
+            InputError: a run in the folder was begun, or recorded, with other settings, a corpus
+                is not there or has nothing to score, or the folder is in use.
         """
         with held(self.records.folder / LOCK):
             return run_jobs(self._jobs(cache, device), at_once, until)
@@ -101,6 +101,7 @@ class Matrix:
         # Before anything is trained: what is there is of these settings, and can be scored.
         for cell, plan in plans.items():
             is_finished(self._folder(cell), plan)
+        self.check_recorded()
         seen: list[tuple[str, DataConfig]] = []
         for cell in missing:
             if (cell.corpus, plans[cell].data) not in seen:
@@ -114,6 +115,11 @@ class Matrix:
             if cell in missing:
                 jobs.append(self._scoring(training, cell))
         return jobs
+
+    def check_recorded(self) -> None:
+        """Raises InputError where the records are of other settings than the file has today."""
+        for cell in {cell.plan: cell for cell in self.cells}.values():
+            self.records.check_plan(cell.plan, self._plan(cell))
 
     def with_needs(self, cells: Iterable[Cell]) -> set[Cell]:
         """The cells and all that they need."""

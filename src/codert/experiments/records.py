@@ -2,12 +2,13 @@
 
 OUT/
     results.jsonl                                           a `Record` a line
+    plans/PLAN.json                                         what its runs have in common
     utterances/CORPUS[/foldK]/seedS/PLAN/RECOGNISER-SPLIT.tsv    id, speaker, errors, words
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,10 @@ from codert.errors import InputError
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.cells import Cell
 from codert.files import locked, write_text
+from codert.learning.plan import Plan
+from codert.learning.run import placeless, read_plan_json
 
-RESULTS, UTTERANCES = "results.jsonl", "utterances"
+RESULTS, PLANS, UTTERANCES = "results.jsonl", "plans", "utterances"
 
 _RARE = ("skipped", "heard")
 _COLUMNS = ("id", "speaker", "errors", "words")
@@ -141,6 +144,24 @@ class Records:
             lines = [_line(records[key]) for key in sorted(records, key=_sortable)]
             write_text(self.folder / RESULTS, "\n".join(lines) + "\n")
 
+    def keep_plan(self, name: str, plan: Plan) -> None:
+        """Note what a plan said when it was recorded first.
+
+        Raises:
+            InputError: see `check_plan`, or the folder cannot be written to.
+        """
+        self.check_plan(name, plan)
+        write_text(self._plan(name), json.dumps(plain(_in_common(plan)), indent=2) + "\n")
+
+    def check_plan(self, name: str, plan: Plan) -> None:
+        """Raises InputError where what is recorded was trained by another plan of this name."""
+        path = self._plan(name)
+        if path.is_file() and read_plan_json(path) != _in_common(plan):
+            raise InputError(
+                f"{path}: {name} was recorded with other settings than it has today; bring those "
+                "back, call it something else, or remove this file and its results"
+            )
+
     def heard(self, key: Key) -> list[Heard]:
         """The utterances of a recogniser.
 
@@ -164,9 +185,19 @@ class Records:
                 ) from None
         return heard
 
+    def _plan(self, name: str) -> Path:
+        return self.folder / PLANS / f"{name}.json"
+
     def _utterances(self, key: Key) -> Path:
         cell, recogniser, split = key
         return self.folder / UTTERANCES / cell.name / f"{recogniser}-{split}.tsv"
+
+
+def _in_common(plan: Plan) -> Plan:
+    """A plan without what differs between its cells: seed, number of the fold, and places."""
+    fold = plan.data.fold and replace(plan.data.fold, number=0)
+    training = replace(plan.training, seed=0)
+    return replace(placeless(plan), data=replace(plan.data, fold=fold), training=training)
 
 
 def _line(record: Record) -> str:

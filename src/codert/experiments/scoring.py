@@ -55,12 +55,14 @@ class Order:
             raise InputError(f"{folder}: holds no run; train it again")
         utterances = utterances_of(list(map(Path, self.data)), self.split, plan.data)
         device = machine(self.device, threads=1)
+        records = Records(Path(self.out))
+        records.keep_plan(self.cell.plan, plan)
         for recogniser in plan.made:
             system = score_system(
                 folder / recogniser, utterances, Path(self.cache), device, config=plan.data
             )
             record = self._record(system, newest(folder).get("core_seconds", 0.0))
-            Records(Path(self.out)).add(record, system.scores)
+            records.add(record, system.scores)
 
     def _record(self, system: System, seconds: float) -> Record:
         # What it was chosen by on dev it has heard, and the table says so of all.

@@ -212,12 +212,19 @@ def plan_of(folder: Path) -> Plan | None:
         InputError: the file is broken, or of another codert.
     """
     path = folder / PLAN
-    if not path.exists():
-        return None
+    return read_plan_json(path) if path.exists() else None
+
+
+def read_plan_json(path: Path) -> Plan:
+    """A whole plan as a run or an experiment keeps it.
+
+    Raises:
+        InputError: the file is broken, or of another codert.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON: {error}; remove the folder") from None
+        raise InputError(f"{path}: not valid JSON: {error}; remove it and its run") from None
     return build(Plan, content, str(path))
 
 
