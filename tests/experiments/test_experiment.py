@@ -20,8 +20,7 @@ from codert.config import assignments
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.experiments.records import PLANS, RESULTS, UTTERANCES
 from codert.learning.recipe import read_plan
-from codert.learning.run import SKIPPED, is_finished
-from codert.learning.trainer import CHECKPOINT
+from codert.learning.run_folder import CHECKPOINT, SKIPPED, is_finished
 
 from ..tiny import RECIPES
 

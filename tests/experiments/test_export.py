@@ -20,7 +20,8 @@ from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.export import CARD, sentences
 from codert.experiments.records import Record, Records
 from codert.learning.plan import Plan
-from codert.learning.run import heard_by, plan_of, train
+from codert.learning.run import train
+from codert.learning.run_folder import heard_by, plan_of
 from codert.models.folder import WEIGHTS, WORDPIECES, load_card
 
 from ..tiny import tiny_plan

@@ -17,7 +17,8 @@ from codert.learning.objective import objective
 from codert.learning.plan import SHARED, Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
-from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
+from codert.learning.run_folder import CHECKPOINT, CURVES
+from codert.learning.trainer import Stopped, Trainer
 from codert.models.folder import Card, save_recogniser
 from codert.models.front_end import FrontEnd
 

@@ -18,7 +18,7 @@ from codert.experiments.matrix import Matrix
 from codert.learning.estimate import estimate
 from codert.learning.recipe import read_plan
 from codert.learning.run import train
-from codert.learning.trainer import CURVES
+from codert.learning.run_folder import CURVES
 from codert.models.recogniser import Recogniser
 
 from ..tiny import RECIPES, tiny_plan

@@ -15,7 +15,7 @@ from codert.learning.objective import objective
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
-from codert.learning.trainer import CHECKPOINT
+from codert.learning.run_folder import CHECKPOINT
 
 from ..tiny import tiny_plan
 

@@ -15,7 +15,7 @@ from codert.learning.objective import objective
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import train
-from codert.learning.trainer import CURVES
+from codert.learning.run_folder import CURVES
 
 from ..tiny import RECIPES, tiny_plan
 

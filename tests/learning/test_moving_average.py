@@ -15,7 +15,8 @@ from codert.learning.moving_average import MovingAverage
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
-from codert.learning.trainer import CHECKPOINT, Trainer
+from codert.learning.run_folder import CHECKPOINT
+from codert.learning.trainer import Trainer
 from codert.models.folder import load_recogniser
 from codert.models.recogniser import Recogniser, RecogniserConfig
 

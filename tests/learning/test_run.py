@@ -21,8 +21,9 @@ from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge
 from codert.learning.plan import Plan
-from codert.learning.run import HEARD, Outcome, check_heard, heard_by, is_finished, train
-from codert.learning.trainer import CHECKPOINT, CURVES, Stopped, Trainer
+from codert.learning.run import Outcome, train
+from codert.learning.run_folder import CHECKPOINT, CURVES, HEARD, check_heard, heard_by, is_finished
+from codert.learning.trainer import Stopped, Trainer
 
 from ..tiny import RATE, RECIPES, spoken, tiny_plan
 

@@ -20,7 +20,7 @@ from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
 from codert.learning.plan import Plan
 from codert.learning.run import Outcome, train
-from codert.learning.trainer import CURVES
+from codert.learning.run_folder import CURVES
 from codert.models.encoder import LSTMEncoderConfig
 from codert.models.folder import WORDPIECES
 from codert.models.joint import AdditiveJointConfig, JointConfig, MLPJointConfig

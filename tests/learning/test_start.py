@@ -17,8 +17,9 @@ from codert.learning.objective import objective
 from codert.learning.plan import PARTS, Part, Plan
 from codert.learning.recipe import read_plan
 from codert.learning.run import Outcome, train
+from codert.learning.run_folder import CHECKPOINT
 from codert.learning.start import start
-from codert.learning.trainer import CHECKPOINT, Trainer
+from codert.learning.trainer import Trainer
 from codert.models.folder import WORDPIECES, load_recogniser
 
 from ..tiny import RECIPES, TINY, tiny_plan

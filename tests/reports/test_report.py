@@ -20,7 +20,7 @@ from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.results import Result, headings, table
 from codert.learning.recipe import read_plan
-from codert.learning.run import with_places
+from codert.learning.run_folder import with_places
 from codert.models.joint import AdditiveJoint
 from codert.reports.analysis_report import as_json, as_text, write_analysis
 from codert.reports.demo_report import from_here

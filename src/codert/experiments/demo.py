@@ -19,7 +19,7 @@ from codert.files import write_text
 from codert.learning.machine import machine
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
-from codert.learning.run import skipped_in
+from codert.learning.run_folder import skipped_in
 from codert.reports.demo_report import report_of
 from codert.reports.report import write_report
 

@@ -17,14 +17,14 @@ from codert.experiments.candidates import check_scored, experiment_of, records_b
 from codert.experiments.records import Record, Records
 from codert.files import write_bytes, write_text
 from codert.learning.plan import Part, Plan, parts_by_folder
-from codert.learning.run import (
+from codert.learning.run import wordpieces_of
+from codert.learning.run_folder import (
     HEARD,
     heard_by,
     placeless,
     plan_of,
     skipped_in,
     without_place,
-    wordpieces_of,
 )
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card
 

@@ -22,7 +22,7 @@ from codert.experiments.training import Training, train_words
 from codert.files import LOCK, held
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
-from codert.learning.run import is_finished
+from codert.learning.run_folder import is_finished
 
 
 @dataclass(frozen=True)

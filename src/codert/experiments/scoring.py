@@ -16,7 +16,7 @@ from codert.experiments.jobs import Job
 from codert.experiments.records import Record, Records
 from codert.experiments.training import newest
 from codert.learning.machine import machine
-from codert.learning.run import heard_by, plan_of
+from codert.learning.run_folder import heard_by, plan_of
 
 
 @dataclass(frozen=True)

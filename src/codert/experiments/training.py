@@ -8,8 +8,7 @@ from pathlib import Path
 from codert.config import assignments
 from codert.experiments.jobs import Job
 from codert.learning.recipe import read_plan
-from codert.learning.run import check_heard, is_finished
-from codert.learning.trainer import CHECKPOINT, CURVES
+from codert.learning.run_folder import CHECKPOINT, CURVES, check_heard, is_finished
 
 
 @dataclass(frozen=True, kw_only=True)

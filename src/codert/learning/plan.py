@@ -83,8 +83,8 @@ class TrainingConfig:
         clip: largest gradient norm of a group; each recogniser is a group, and so are what
             they share and the weights of an edge.
         accumulate: batches per update.
-        ctc_weight: of a CTC loss per label on the encoder logits. None by default: wherever it was
-            tried the student alone is better without it (docs/search.md).
+        ctc_weight: of a CTC loss per label on the encoder logits. None by default: no student was
+            shown to gain by it, and most lose (docs/search.md).
         fastemit: FastEmit's weight; below 0 labels come later.
         evaluate_every: epochs between looks at the development split.
         checkpoint_every: seconds between checkpoints; 0 for one after every update.

@@ -24,8 +24,7 @@ from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoin
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
-
-CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.jsonl"
+from codert.learning.run_folder import CHECKPOINT, CURVES
 
 _RECORD_EVERY = 10  # updates
 

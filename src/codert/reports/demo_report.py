@@ -11,7 +11,7 @@ from codert.data.manifest import Utterance
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.learning.machine import machine
-from codert.learning.run import placeless, plan_of, with_places
+from codert.learning.run_folder import placeless, plan_of, with_places
 from codert.reports.report import Example, Lesson, Portion, Report, read_curves
 
 _SHOWN = 6  # transcripts

@@ -1,0 +1,164 @@
+"""The folder of a run: what lies in it, and whether it is of a plan.
+
+runs/NAME/PLAN/
+    plan.json                 the whole plan as it was run
+    taken.json                digests of the weights that it starts or learns from
+    heard.txt                 ids of the utterances that it trains on or is chosen by, and likewise
+                              what it starts or learns from
+    curves.jsonl              losses and development WER as they went
+    checkpoint.safetensors    the last state, for --resume
+    skipped.jsonl             utterances left out, with reasons; written last
+    RECOGNISER/               each recogniser that it made, at its best
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from codert.config import build
+from codert.data.dataset import Skipped
+from codert.data.manifest import Utterance
+from codert.errors import InputError
+from codert.learning.plan import Plan
+from codert.models.folder import WEIGHTS
+
+PLAN, TAKEN, HEARD = "plan.json", "taken.json", "heard.txt"
+CURVES, CHECKPOINT, SKIPPED = "curves.jsonl", "checkpoint.safetensors", "skipped.jsonl"
+
+
+def plan_of(folder: Path) -> Plan | None:
+    """The plan that a folder holds a run of; None where it holds none.
+
+    Raises:
+        InputError: the file is broken, or of another codert.
+    """
+    path = folder / PLAN
+    return read_plan_json(path) if path.exists() else None
+
+
+def read_plan_json(path: Path) -> Plan:
+    """A whole plan as a run or an experiment keeps it.
+
+    Raises:
+        InputError: the file is broken, or of another codert.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}; remove it and its run") from None
+    return build(Plan, content, str(path))
+
+
+def heard_by(recogniser: Path) -> frozenset[str]:
+    """The ids that a recogniser, and what it began with or learnt from, was trained or chosen by.
+
+    They are beside it in its run's folder, or with it where it was exported.
+    """
+    folder = recogniser.resolve()
+    for path in (folder / HEARD, folder.parent / HEARD):
+        if path.is_file():
+            return frozenset(filter(None, path.read_text(encoding="utf-8").split("\n")))
+    return frozenset()
+
+
+def skipped_in(run: Path) -> list[Skipped]:
+    """What a finished run left out, with reasons; nothing is known of others."""
+    path = run / SKIPPED
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Skipped(**json.loads(line)) for line in lines]
+
+
+def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
+    """Raises InputError where a finished run of a plan heard others than it would hear today.
+
+    They are told by their ids: it would have to train on one that it does not know, or be scored
+    on one that it was trained on itself.
+    """
+    heard = heard_by(run)
+    known = heard.union(each.id for each in skipped_in(run))
+    own = heard.difference(*map(heard_by, plan.needs.values()))
+    for each in utterances:
+        hears = each.split in ("train", "dev")
+        if (hears and each.id not in known) or (not hears and each.id in own):
+            raise InputError(
+                f"{run}: was trained on other speech, or with other speakers held out, as "
+                f"{each.id} shows; bring back that --data, or choose another --out"
+            )
+
+
+def is_finished(folder: Path, plan: Plan) -> bool:
+    """Whether a folder holds a run of this plan that came to its end.
+
+    Raises:
+        InputError: it holds a run of another plan, or of other weights in the folders that this
+            one takes.
+    """
+    done = (folder / SKIPPED).exists()
+    if not done and not (folder / CHECKPOINT).exists():
+        return False  # nothing of it is left to mix with
+    begun = plan_of(folder)
+    if begun is not None and placeless(begun) != placeless(plan):
+        raise InputError(
+            f"{folder / PLAN}: the run was begun with other settings; "
+            "resume with the same, or choose another --out"
+        )
+    _check_taken(folder, plan)
+    return done and begun is not None
+
+
+def _check_taken(folder: Path, plan: Plan) -> None:
+    """Raises InputError where a folder that the plan takes holds other weights than the run took.
+
+    Folders may move, and be gone once the run has begun; so their names say nothing.
+    """
+    path = folder / TAKEN
+    taken = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for key, digest in digests_of(plan).items():
+        if digest != taken.get(key, digest):
+            raise InputError(
+                f"{path}: recognisers.{key} is not what the run was begun with; "
+                "bring that one back, or choose another --out"
+            )
+
+
+def digests_of(plan: Plan) -> dict[str, str]:
+    """Of the weights in each folder that a plan takes and that is there, by its key."""
+    files = {".".join(key): folder / WEIGHTS for key, folder in plan.needs.items()}
+    return {key: sha256(f.read_bytes()).hexdigest() for key, f in files.items() if f.is_file()}
+
+
+def placeless(plan: Plan) -> Plan:
+    """The plan without the places of other runs: they may be copied to another machine."""
+    return with_places(plan, without_place)
+
+
+def without_place(folder: str) -> str:
+    """The end of a folder's name, which it keeps where it is copied to."""
+    return "/".join(Path(folder).parts[-2:])
+
+
+def with_places(plan: Plan, place: Callable[[str], str]) -> Plan:
+    """The plan with other names for the folders and files that it takes."""
+    members = {
+        name: replace(
+            member,
+            frozen=place(member.frozen) if member.frozen else None,
+            start={part: place(folder) for part, folder in member.start.items()},
+        )
+        for name, member in plan.recognisers.items()
+    }
+    model = plan.wordpieces.model
+    wordpieces = replace(plan.wordpieces, model=place(model) if model else None)
+    return replace(plan, recognisers=members, wordpieces=wordpieces)
+
+
+def check_free(folder: Path, plan: Plan, resume: bool) -> None:
+    """Raises InputError where the folder is another run's."""
+    if (folder / SKIPPED).exists() and not (folder / CHECKPOINT).exists():
+        raise InputError(f"{folder}: holds a finished run; choose another --out")
+    if resume:
+        is_finished(folder, plan)
+    elif (folder / CHECKPOINT).exists():
+        raise InputError(f"{folder}: holds a run already; add --resume, or choose another --out")
