@@ -39,6 +39,18 @@ def test_the_interval_covers_a_known_difference() -> None:
         n = rng.integers(1, 20, 40)
         first = n * (2 + rng.normal(0, 1, 40))
         found = Difference.of(first, n * 1.5, n, samples=300, seed=trial)
+        assert found.low is not None
+        assert found.high is not None
         covered += found.low <= 0.5 <= found.high
         assert found.mean == pytest.approx((first - 1.5 * n).sum() / n.sum())
     assert 175 <= covered <= 200
+
+
+def test_one_utterance_says_nothing_of_others() -> None:
+    for sizes in ([4.0], [4.0, 0.0]):  # of which the other has nothing of what is measured
+        found = Difference.of([8.0, 0.0][: len(sizes)], [4.0, 0.0][: len(sizes)], sizes)
+        assert (found.mean, found.low, found.high, found.held) == (1.0, None, None, None)
+        assert str(found) == "1.00 of one utterance"
+    found = Difference.of([8.0, 2.0], [4.0, 1.0], [4.0, 1.0])
+    assert found.held
+    assert str(found) == "1.00 [1.00, 1.00]"

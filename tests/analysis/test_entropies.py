@@ -146,6 +146,8 @@ def test_suppression_is_between_the_same_cells(recogniser: Recogniser) -> None:
     joint = np.concatenate([x.joint_by_frame.numpy() for x in measured])
     assert below.all.mean == pytest.approx(np.mean(encoder - joint))
     assert below.all.share == pytest.approx(1 - joint.mean() / encoder.mean())
+    assert below.all.low is not None
+    assert below.all.high is not None
     assert below.all.low <= below.all.mean <= below.all.high
     pairs = [x.at(x.label_cells) for x in measured]
     emitting = np.concatenate([p["encoder"] - p["joint"] for p in pairs])

@@ -18,6 +18,7 @@ from codert.distillation import (
     compare,
     decoder_logit_loss,
     encoder_logit_loss,
+    hidden_loss,
 )
 from codert.distillation.divergences import alpha_divergence, jensen_shannon, kl, l2, reverse_kl
 from codert.lattice import AdditiveLattice
@@ -282,6 +283,17 @@ def test_gradient_reaches_the_teacher_only_where_it_is_not_detached(name: Diverg
     )
     assert alone[0] is None
     assert torch.equal(alone[1], both[1])
+
+
+@pytest.mark.parametrize("loss", [encoder_logit_loss, decoder_logit_loss, hidden_loss])
+@pytest.mark.parametrize(
+    ("lengths", "complaint"),
+    [([1.0, 0.6], "write whole numbers"), ([40, 24], "do not lie within"), ([3], "one per utter")],
+)
+def test_lengths_that_are_none_are_refused(loss: Any, lengths: list[Any], complaint: str) -> None:
+    """Shares, as SpeechBrain has them, or frames before subsampling would be believed."""
+    with pytest.raises(ValueError, match=complaint):
+        loss(torch.zeros(2, 10, 5), torch.ones(2, 10, 5), torch.tensor(lengths))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 6), (2, 3, 5)])

@@ -1,6 +1,7 @@
 """The loss between two posteriors over alignments against all paths, one by one."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -136,6 +137,16 @@ def test_a_student_that_is_late_by_the_shift_has_nothing_to_learn() -> None:
         loss = loss_of(teacher, late, shift=shift)
         assert float(loss.detach()) == pytest.approx(0, abs=1e-13)
         assert float(loss_of(teacher, late).detach()) > 0.01
+
+
+@divergences
+@pytest.mark.parametrize("joint", JOINTS)
+def test_frames_that_one_side_does_not_have_are_left_out(joint: str, divergence: OfPaths) -> None:
+    """Two front ends may round the length of an utterance to different numbers of frames."""
+    longer = make_case(joint, [5, 5], [2, 3])
+    shorter = replace(longer, frame_lengths=torch.tensor([5, 4]))
+    for sides in ((longer, shorter), (shorter, longer)):
+        assert float(loss_of(*sides, divergence).detach()) == pytest.approx(0, abs=1e-13)
 
 
 @few

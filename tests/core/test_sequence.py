@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from codert.distillation import sequence_loss
+from codert.lattice import AdditiveLattice
 from codert.transducer import transducer_loss
 
 from .brute_force import JOINTS, Case, dense_loss, few, make_case
@@ -69,6 +70,22 @@ def test_of_one_hypothesis_it_is_the_transducer_loss(joint: str) -> None:
         torch.tensor([-50.0, -1.0]), case.lattice(), case.labels, torch.tensor([0, 1])
     )
     torch.testing.assert_close(found, transducer_loss(case.lattice(), case.labels).sum() / 3)
+
+
+def test_autocast_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    e, d = (torch.randn(3, n, 6, generator=generator) for n in (60, 52))
+    labels = torch.randint(1, 6, (3, 51), generator=generator)
+    lengths = torch.full((3,), 60), torch.tensor([49, 50, 51])
+    hypotheses = torch.tensor([-3.1, -3.0, -3.3]), torch.tensor([0, 0, 0])
+
+    def loss() -> Tensor:
+        student = AdditiveLattice(e, d, *lengths)
+        return sequence_loss(hypotheses[0], student, labels, hypotheses[1])
+
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss()
+    assert torch.equal(found, loss())
 
 
 def test_hypotheses_without_an_alignment_are_left_out() -> None:

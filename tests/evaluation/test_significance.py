@@ -205,6 +205,15 @@ def test_p_over_seeds_is_seldom_small_where_nothing_differs() -> None:
     assert 0.04 < np.mean(below) < 0.18
 
 
+def test_of_one_speaker_utterances_are_drawn() -> None:
+    reference, _, one = trained(np.random.default_rng(3), 3, 20, shift=0.0)
+    system = reference[:, ::-1]  # of equal worth
+    found = compare_over_seeds(reference, system, ["me"] * len(one))
+    assert found == compare_over_seeds(reference, system, [str(i) for i in range(len(one))])
+    assert found.p > 0.05
+    assert found.low < 0 < found.high
+
+
 def test_over_one_seed_and_with_a_speaker_each_it_is_the_plain_comparison() -> None:
     reference, system, _ = made_up(200, 0.3, 0.25)
     plain = compare(reference, system)
@@ -241,6 +250,13 @@ def test_mapsswe_of_what_does_not_differ() -> None:
     assert mapsswe([1, 2, 3], [1, 2, 3]) == 1
     assert mapsswe([0, 0], [0, 0]) == 1
     assert mapsswe([1, 0], [0, 0]) == 1  # one segment has no spread
+
+
+def test_mapsswe_of_few_segments_is_no_surer_than_their_signs() -> None:
+    assert mapsswe([1, 1, 0], [0, 0, 0]) == 0.5
+    assert mapsswe([1, 1, 1, 1, 2], [0] * 5) == 2 / 2**5
+    # Where many differ it is the normal distribution's.
+    assert mapsswe([1] * 60 + [2] * 60, [0] * 120) < 1e-12
 
 
 @pytest.mark.skipif(not shutil.which("sctk"), reason="NIST's scoring toolkit, Debian's sctk")
@@ -288,5 +304,5 @@ def test_one_alone_has_no_interval_and_no_p() -> None:
         with pytest.raises(InputError, match="says nothing of others"):
             measure([3], [5])
     with pytest.raises(InputError, match="says nothing of others"):
-        compare_over_seeds([[3, 2, 1]], [[2, 2, 1]], ["me"] * 3)
+        compare_over_seeds([[3]], [[2]], ["me"])
     assert compare_over_seeds([[3, 2], [3, 1]], [[2, 2], [2, 2]], ["me"] * 2).werr > 0

@@ -42,6 +42,10 @@ def test_the_demo_trains_scores_and_reports(
         assert (row["p"] is None) == (row["werr"] is None) == (row["werr_ci"] is None) == alone
     report = (tmp_path / "report.html").read_text()
     assert "tandem-shared" in report
+    # The legend of the curves is in the order of the table, whose colours they have.
+    legend = report[report.index('class="legend"') :]
+    places = [legend.index(f">{strategy}<") for strategy in SYSTEMS]
+    assert places == sorted(places)
     assert "6 test utterances of 4 speakers, 4 of whom are in the training split too." in report
     assert "long (99.0 s of audio; max_seconds is 30)." in report
     for plan, name in SYSTEMS.items():

@@ -336,14 +336,14 @@ def claims(gauge: Gauge, name: str) -> tuple[Claim, ...]:
         Claim(
             "the encoder logits' entropy is above the joint logits'",
             name,
-            joint.low > 0,
-            f"by {joint.mean:.2f} nats a frame [{joint.low:.2f}, {joint.high:.2f}]",
+            joint.held,
+            f"by {joint} nats a frame",
         ),
         Claim(
             "the decoder logits' entropy is below the encoder logits'",
             name,
-            decoder.low > 0,
-            f"by {decoder.mean:.2f} nats a frame [{decoder.low:.2f}, {decoder.high:.2f}]",
+            decoder.held,
+            f"by {decoder} nats a frame",
         ),
         Claim(
             "what the encoder logits confuse sounds alike",

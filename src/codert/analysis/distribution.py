@@ -53,15 +53,26 @@ class Difference:
 
     Attributes:
         mean: the difference.
-        low: lower end of its 95 % interval, by drawing utterances again with replacement.
-        high: upper end.
+        low: lower end of its 95 % interval, by drawing utterances again with replacement; null
+            where no more than one has what is measured, which says nothing of others.
+        high: upper end, likewise.
         share: the difference as a share of the first mean.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     share: float
+
+    @property
+    def held(self) -> bool | None:
+        """Whether the interval is above 0; None where there is none."""
+        return None if self.low is None else self.low > 0
+
+    def __str__(self) -> str:
+        """As in 0.12 [0.10, 0.14]."""
+        ends = "of one utterance" if self.low is None else f"[{self.low:.2f}, {self.high:.2f}]"
+        return f"{self.mean:.2f} {ends}"
 
     @classmethod
     def of(
@@ -89,6 +100,9 @@ class Difference:
         if not n.sum() > 0:
             raise InputError("nothing to measure: no utterance has what is asked for")
         mean = float((a - b).sum() / n.sum())
+        share = mean * float(n.sum() / a.sum()) if a.any() else 0.0
+        if np.count_nonzero(n) == 1:
+            return cls(mean, None, None, share)
         # A drawing at a time in a chunk, so that memory does not grow with samples x N.
         generator = np.random.default_rng(seed)
         drawn = np.empty(samples)
@@ -97,5 +111,4 @@ class Difference:
             size = n[rows].sum()
             drawn[i] = (a - b)[rows].sum() / size if size > 0 else np.nan
         low, high = np.nanpercentile(drawn, [2.5, 97.5])
-        share = mean * float(n.sum() / a.sum()) if a.any() else 0.0
         return cls(mean, float(low), float(high), share)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from codert.lattice import full_precision, inside
+from codert.lattice.cells import check_lengths
 
 
 class Frames(NamedTuple):
@@ -79,8 +80,12 @@ def paired(
         teacher_lengths: (B,), where they are others than the student's.
 
     Raises:
-        ValueError: the sizes do not fit the ratio.
+        ValueError: the sizes do not fit the ratio, or the lengths the frames.
     """
+    B, T = student.shape[:2]
+    check_lengths("frame_lengths", frame_lengths, B, T)
+    if teacher_lengths is not None:
+        check_lengths("teacher_lengths", teacher_lengths, B, teacher.shape[1])
     lengths = frame_lengths.to(student.device)
     of_teacher = lengths if teacher_lengths is None else teacher_lengths.to(student.device)
     sizes = teacher.shape[1], student.shape[1]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from codert.distillation.divergences import Divergence, compare
 from codert.distillation.frames import paired, real
-from codert.lattice.cells import exact
+from codert.lattice.cells import check_lengths, exact
 
 
 def encoder_logit_loss(
@@ -71,11 +71,12 @@ def decoder_logit_loss(
         The mean over the batch's label positions; 0 where it has none.
 
     Raises:
-        ValueError: the two decoders differ in positions or symbols, or there is no such
-            divergence.
+        ValueError: the two decoders differ in positions or symbols, the lengths do not fit them,
+            or there is no such divergence.
     """
     if teacher.shape != student.shape:
         raise _differ("decoder", teacher, student)
+    check_lengths("label_lengths", label_lengths, len(student), student.shape[1] - 1)
     lengths = label_lengths.to(student.device) + 1
     rows = real(teacher, lengths), real(student, lengths)
     return _mean(*rows, divergence, temperature, alpha)

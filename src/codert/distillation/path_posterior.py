@@ -50,9 +50,9 @@ def path_posterior_loss(
     check_one_batch(teacher, student)
     sizes = teacher.shape[1], student.shape[1]
     frames = Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift)
-    if shift:
-        teacher = teacher.frames(frames.teacher, frames.lengths)
-        student = student.frames(frames.student, frames.lengths)
+    # Also without a shift: the two may differ in length.
+    teacher = teacher.frames(frames.teacher, frames.lengths)
+    student = student.frames(frames.student, frames.lengths)
     p, q = teacher.tempered(temperature), student.tempered(temperature)
     if divergence == "reverse_kl":
         p, q = q, p

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from codert.lattice import Lattice, full_precision
-from codert.lattice.cells import NEVER
+from codert.lattice.cells import NEVER, exact
 from codert.transducer import transducer_loss
 
 
@@ -45,6 +45,8 @@ def sequence_loss(teacher: Tensor, student: Lattice, labels: Tensor, utterances:
     together = utterances[:, None] == utterances  # (H, H)
     total = torch.where(together, log_p, -torch.inf).logsumexp(1)
     weights = (log_p - total).exp() * possible
-    expected = together.to(weights.dtype) @ (weights * student.label_lengths.to(weights.device))
+    with exact(weights.device):
+        labels_of = weights * student.label_lengths.to(weights.device)
+        expected = together.to(weights.dtype) @ labels_of
     count = (weights * expected.clamp_min(1)).sum().clamp_min(1)
     return (weights * torch.where(possible, losses, 0)).sum() / count

@@ -124,7 +124,7 @@ def compare_over_seeds(
     bootstrap" of Owen, Annals of Applied Statistics 2007); both systems get the same draw, and p is
     as in `compare`. One fewer is drawn than there are, as else the variance of few would come out
     too small, by a third for three seeds (Rao & Wu, JASA 1988). With one seed the figures are
-    about the speakers alone.
+    about the speakers alone. Where all are of one speaker, utterances are drawn in their place.
 
     No bootstrap knows more seeds than it is given: where seeds differ more than the systems do,
     the interval ends at the seeds' own best and worst, which the truth lies outside of in a
@@ -139,7 +139,7 @@ def compare_over_seeds(
 
     Raises:
         InputError: the shapes differ, the reference system makes no errors, or there is one seed
-            and one speaker alone.
+            and one utterance alone.
     """
     a, b = np.asarray(reference_errors, np.int64), np.asarray(system_errors, np.int64)
     if a.ndim != 2 or a.shape != b.shape or a.shape[1] != len(speakers):
@@ -147,7 +147,8 @@ def compare_over_seeds(
             f"counts of {a.shape} and {b.shape} seeds and utterances of {len(speakers)} speakers; "
             "give both for the same ones"
         )
-    names, index = np.unique(np.asarray(speakers), return_inverse=True)
+    drawn = speakers if len(set(speakers)) > 1 else [str(i) for i in range(len(speakers))]
+    names, index = np.unique(np.asarray(drawn), return_inverse=True)
     _check_many(len(names) * len(a))
     by_speaker = np.zeros((2, len(names), len(a)), np.int64)
     for said_by, counts in zip(index, np.stack([a, b], axis=-1).swapaxes(0, 1), strict=True):
@@ -174,7 +175,9 @@ def mapsswe(reference_errors: npt.ArrayLike, system_errors: npt.ArrayLike) -> fl
     segment is an utterance here, not a stretch between words that both recognised; as in NIST's
     sc_stats, those without an error of either are left out. With several seeds sum the errors of
     each utterance over them first: what several models do to one utterance is no independent
-    segment. p is then about utterances, given these models.
+    segment. p is then about utterances, given these models. Of few segments the normal distribution
+    knows too much, so p is never below 2 / 2^n, n being the segments in which the two differ: no
+    test of that many signs can say more.
 
     Args:
         reference_errors: of the reference system in each utterance, (N,).
@@ -187,11 +190,12 @@ def mapsswe(reference_errors: npt.ArrayLike, system_errors: npt.ArrayLike) -> fl
     avoided = (counts[0] - counts[1])[counts.any(0)]
     if not avoided.any() or len(avoided) == 1:
         return 1.0
+    least = min(1.0, 2.0 * 0.5 ** int(np.count_nonzero(avoided)))
     deviation = float(avoided.std(ddof=1))
     if deviation == 0:
-        return 0.0
+        return least
     w = float(avoided.mean()) * math.sqrt(len(avoided)) / deviation
-    return math.erfc(abs(w) / math.sqrt(2))
+    return max(least, math.erfc(abs(w) / math.sqrt(2)))
 
 
 def _counts(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -152,7 +152,7 @@ def _compare(row: Row, trials: Trials, base: Trials) -> None:
     errors, before = trials.of(both), base.of(both)
     if not both or not all(before.sum(1)):
         return  # no errors that could be avoided
-    if len(both) > 1 or len(set(trials.speakers)) > 1:
+    if len(both) > 1 or len(trials.utterances) > 1:
         gain = compare_over_seeds(before, errors, trials.speakers)
         row["werr"], row["werr_ci"], row["p"] = gain.werr, [gain.low, gain.high], gain.p
     row["mapsswe"] = mapsswe(before.sum(0), errors.sum(0))

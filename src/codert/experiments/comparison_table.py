@@ -71,8 +71,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     splits = sorted({row["split"] for row in rows})
     notes = [
         f"WER: on the split {' and '.join(splits)}; mean ± standard deviation over seeds.",
-        "Intervals and p: paired bootstrap that draws seeds and speakers together; not corrected "
-        "for the number of comparisons.",
+        "Intervals and p: paired bootstrap that draws seeds and speakers together (utterances, "
+        "where all are of one speaker); not corrected for the number of comparisons.",
         "MAPSSWE: p over utterances, for these models.",
         "Core-seconds: for one seed, with the teacher that has to be trained before; "
         "cost: the same, relative to the reference.",

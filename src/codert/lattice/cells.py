@@ -274,10 +274,15 @@ def check(encoder: Tensor, decoder: Tensor, frame_lengths: Tensor, label_lengths
         )
     B, T, _ = encoder.shape
     U = decoder.shape[1] - 1
-    for name, lengths, most in (("frame", frame_lengths, T), ("label", label_lengths, U)):
-        if lengths.shape != (B,):
-            raise ValueError(f"{name}_lengths are {tuple(lengths.shape)}; write one per utterance")
-        if lengths.is_floating_point() or lengths.dtype == torch.bool:
-            raise ValueError(f"{name}_lengths are {lengths.dtype}; write whole numbers")
-        if lengths.is_cpu and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
-            raise ValueError(f"{name}_lengths {lengths.tolist()} do not lie within 0 to {most}")
+    check_lengths("frame_lengths", frame_lengths, B, T)
+    check_lengths("label_lengths", label_lengths, B, U)
+
+
+def check_lengths(name: str, lengths: Tensor, B: int, most: int) -> None:
+    """Raises ValueError where they are not B whole numbers up to `most`, shares for one."""
+    if lengths.shape != (B,):
+        raise ValueError(f"{name} are {tuple(lengths.shape)}; write one per utterance")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(f"{name} are {lengths.dtype}; write whole numbers")
+    if lengths.is_cpu and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= most:
+        raise ValueError(f"{name} {lengths.tolist()} do not lie within 0 to {most}")

@@ -44,7 +44,9 @@ def report_of(
         left_out: utterances that could not be used.
     """
     test = corpus["test"]
-    curves = read_curves(runs)
+    found = read_curves(runs)
+    # In the order of the table, whose colours they have.
+    curves = {name: found[name] for name in systems if name in found}
     scores = {name: {s.id: s for s in system.scores} for name, system in systems.items()}
     plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
     return Report(
