@@ -102,7 +102,7 @@ def result(name: str = "tandem", werr: float | None = 12.345) -> Result:
 
 
 def analysed(name: str, text: str, against: str | None = None) -> Analysed:
-    """An analysis of one utterance of random logits, all of whose texts are `text`."""
+    """An analysis of random logits that two utterances have, all of whose texts are `text`."""
     torch.manual_seed(0)
     encoder, decoder = torch.randn(9, 5), torch.randn(4, 5)
     reading = Reading(
@@ -115,7 +115,8 @@ def analysed(name: str, text: str, against: str | None = None) -> Analysed:
         joint=(AdditiveJoint(), encoder, decoder),
     )
     meter = EntropyMeter()
-    meter.add(reading)
+    for _ in range(2):
+        meter.add(reading)
     confused = Confused(text, text, 3, 0.5, 0.25, (Rival(text, 0.125, 0.75), Rival("b", 0.1, None)))
     gauge = Gauge(meter.summary(), (confused,), Similarity(31, 0.8125, 0.9375, 0.0005))
     agreement = None
@@ -128,9 +129,9 @@ def analysed(name: str, text: str, against: str | None = None) -> Analysed:
         run=name,
         strategy=text,
         role="student",
-        utterances=1,
-        frames=9,
-        labels=3,
+        utterances=2,
+        frames=18,
+        labels=6,
         frame_ms=40,
         symbols=5,
         skipped=(Skipped("u9", text),),
@@ -357,7 +358,7 @@ def test_the_page_of_an_analysis_leaves_out_the_folders_that_all_have_in_common(
 
 def test_the_terminal_hears_of_every_claim_and_of_what_was_skipped() -> None:
     lines = as_text([analysed("first", "x"), analysed("second", "x", "first")]).splitlines()
-    assert lines[0] == "first: 1 utterances, 3 labels"
+    assert lines[0] == "first: 2 utterances, 6 labels"
     assert sum("sounds alike: held" in line for line in lines) == 4
     assert sum(line.startswith("  against first: ") for line in lines) == 1
     assert lines.count("  skipped u9: x") == 2
