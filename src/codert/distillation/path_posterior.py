@@ -8,6 +8,7 @@ Source: Chang et al., "Revisiting the Entropy Semiring for Neural Speech Recogni
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from codert.distillation.divergences import check_divergence
@@ -50,9 +51,11 @@ def path_posterior_loss(
     check_one_batch(teacher, student)
     sizes = teacher.shape[1], student.shape[1]
     frames = Frames.of(sizes, teacher.frame_lengths, student.frame_lengths, shift)
-    # Also without a shift: the two may differ in length.
-    teacher = teacher.frames(frames.teacher, frames.lengths)
-    student = student.frames(frames.student, frames.lengths)
+    lengths = teacher.frame_lengths, student.frame_lengths
+    # To ask a GPU whether they are equal would make it wait; a copy does not.
+    if shift or not lengths[0].is_cpu or not torch.equal(*lengths):
+        teacher = teacher.frames(frames.teacher, frames.lengths)
+        student = student.frames(frames.student, frames.lengths)
     p, q = teacher.tempered(temperature), student.tempered(temperature)
     if divergence == "reverse_kl":
         p, q = q, p
