@@ -21,6 +21,7 @@ from codert.learning.run import wordpieces_of
 from codert.learning.run_folder import (
     HEARD,
     heard_by,
+    known_to,
     placeless,
     plan_of,
     skipped_in,
@@ -200,9 +201,7 @@ def _heard(run: Path, plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     heard = [each for each in everything if each.split == "train"]
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")
-    ids = heard_by(run)
-    known = ids.union(each.id for each in skipped_in(run.resolve().parent))
-    own = ids.difference(*map(heard_by, plan.needs.values()))
+    known, own = known_to(run.resolve().parent, plan)
     # What it starts or learns from may be gone, and then is not told from what it heard itself.
     partly = own.difference(each.id for each in everything)
     alone = all(folder.exists() for folder in plan.needs.values())

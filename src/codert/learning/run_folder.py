@@ -76,9 +76,7 @@ def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
     They are told by their ids: it would have to train on one that it does not know, or be scored
     on one that it was trained on itself.
     """
-    heard = heard_by(run)
-    known = heard.union(each.id for each in skipped_in(run))
-    own = heard.difference(*map(heard_by, plan.needs.values()))
+    known, own = known_to(run, plan)
     for each in utterances:
         hears = each.split in ("train", "dev")
         if (hears and each.id not in known) or (not hears and each.id in own):
@@ -86,6 +84,13 @@ def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
                 f"{run}: was trained on other speech, or with other speakers held out, as "
                 f"{each.id} shows; bring back that --data, or choose another --out"
             )
+
+
+def known_to(run: Path, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
+    """The ids that a finished run of a plan heard or skipped, and those that it heard itself."""
+    heard = heard_by(run)
+    known = heard.union(each.id for each in skipped_in(run))
+    return known, heard.difference(*map(heard_by, plan.needs.values()))
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:
@@ -114,7 +119,9 @@ def _check_taken(folder: Path, plan: Plan) -> None:
     Folders may move, and be gone once the run has begun; so their names say nothing.
     """
     path = folder / TAKEN
-    taken = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return
+    taken = json.loads(path.read_text(encoding="utf-8"))
     for key, digest in digests_of(plan).items():
         if digest != taken.get(key, digest):
             raise InputError(
@@ -126,7 +133,10 @@ def _check_taken(folder: Path, plan: Plan) -> None:
 def digests_of(plan: Plan) -> dict[str, str]:
     """Of the weights in each folder that a plan takes and that is there, by its key."""
     files = {".".join(key): folder / WEIGHTS for key, folder in plan.needs.items()}
-    return {key: sha256(f.read_bytes()).hexdigest() for key, f in files.items() if f.is_file()}
+    # Parts that start from one folder share its file.
+    there = {file for file in files.values() if file.is_file()}
+    digests = {file: sha256(file.read_bytes()).hexdigest() for file in there}
+    return {key: digests[file] for key, file in files.items() if file in digests}
 
 
 def placeless(plan: Plan) -> Plan:
