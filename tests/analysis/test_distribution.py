@@ -50,7 +50,7 @@ def test_one_utterance_says_nothing_of_others() -> None:
     for sizes in ([4.0], [4.0, 0.0]):  # of which the other has nothing of what is measured
         found = Difference.of([8.0, 0.0][: len(sizes)], [4.0, 0.0][: len(sizes)], sizes)
         assert (found.mean, found.low, found.high, found.held) == (1.0, None, None, None)
-        assert str(found) == "1.00 of one utterance"
+        assert str(found) == "1.00 of one alone"
     found = Difference.of([8.0, 2.0], [4.0, 1.0], [4.0, 1.0])
     assert found.held
     assert str(found) == "1.00 [1.00, 1.00]"

@@ -101,7 +101,7 @@ def test_summary_is_that_of_the_dense_logits(recogniser: Recogniser, centred: bo
     mass: dict[str, list[tuple[float, float, float]]] = {"encoder": [], "joint": []}
     for inputs in (batch(1), batch(2)):
         for b, reading in enumerate(read(recogniser, *inputs)):
-            meter.add(reading)
+            meter.add(reading, "a")
             logits = dense(recogniser, inputs, b)
             encoder, cells = logits.encoder + moved, logits.joint
             emitted = emissions(recogniser, inputs, b)
@@ -139,7 +139,7 @@ def test_suppression_is_between_the_same_cells(recogniser: Recogniser) -> None:
     meter, measured = EntropyMeter(), []
     for inputs in (batch(1), batch(2)):
         for reading in read(recogniser, *inputs):
-            meter.add(reading)
+            meter.add(reading, "a")
             measured.append(Entropies.of(reading))
     below = meter.summary().joint_below_encoder
     encoder = np.concatenate([x.encoder.numpy() for x in measured])
@@ -155,10 +155,24 @@ def test_suppression_is_between_the_same_cells(recogniser: Recogniser) -> None:
     assert below.emitting.mean == pytest.approx(emitting.mean())
 
 
+def test_what_a_speaker_says_again_makes_no_interval_narrower(recogniser: Recogniser) -> None:
+    once, again = EntropyMeter(), EntropyMeter()
+    for inputs in (batch(1), batch(2)):
+        for i, reading in enumerate(read(recogniser, *inputs)):
+            once.add(reading, str(i))
+            for _ in range(5):
+                again.add(reading, str(i))
+    for name in ("joint_below_encoder", "decoder_below_encoder"):
+        for part in ("all", "blank", "emitting"):
+            a, b = (getattr(getattr(m.summary(), name), part) for m in (once, again))
+            assert (a.low, a.high) == pytest.approx((b.low, b.high))
+            assert a.low < a.high
+
+
 def test_rare_cells_are_left_out_of_quantiles_alone() -> None:
     reading = read(tiny(JOINTS[0]), *batch())[0]
     meter = EntropyMeter()
-    meter.add(reading)
+    meter.add(reading, "a")
     everything = Distribution.of(
         reading.joint_entropy.flatten().numpy(), reading.occupancy.flatten().numpy()
     )
@@ -173,7 +187,7 @@ def test_an_utterance_without_labels_is_all_blank() -> None:
     meter = EntropyMeter()
     for reading in read(tiny(JOINTS[0]), features, frame_lengths, *nothing):
         assert reading.aligned
-        meter.add(reading)
+        meter.add(reading, "a")
     found = meter.summary()
     assert found.joint.emitting is None
     assert found.encoder_mass is None

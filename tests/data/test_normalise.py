@@ -19,6 +19,10 @@ from codert.data.text import normalise
         ("\u043f\u0440\u0438\u0432\u0435\u0442", "\u041f\u0420\u0418\u0412\u0415\u0422"),
         ("\u0928\u092e\u0938\u094d\u0924\u0947!", "\u0928\u092e\u0938\u094d\u0924\u0947"),
         ("...", ""),
+        ("rock ' n ' roll", "ROCK N ROLL"),
+        ("``it's'' he said", "IT'S HE SAID"),
+        ("'tis the boys' '", "'TIS THE BOYS'"),
+        ("'", ""),
     ],
 )
 def test_examples(text: str, expected: str) -> None:

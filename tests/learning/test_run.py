@@ -22,7 +22,15 @@ from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge
 from codert.learning.plan import Plan
 from codert.learning.run import Outcome, train
-from codert.learning.run_folder import CHECKPOINT, CURVES, HEARD, check_heard, heard_by, is_finished
+from codert.learning.run_folder import (
+    CHECKPOINT,
+    CURVES,
+    HEARD,
+    TAKEN,
+    check_heard,
+    heard_by,
+    is_finished,
+)
 from codert.learning.trainer import Stopped, Trainer
 
 from ..tiny import RATE, RECIPES, spoken, tiny_plan
@@ -538,6 +546,11 @@ def test_a_run_is_of_the_weights_that_it_began_with(
         run(plan, resume=True)
     with pytest.raises(InputError, match=refused):
         is_finished(folder, plan)
+    taken = (folder / TAKEN).read_text()
+    (folder / TAKEN).write_text("{")
+    with pytest.raises(InputError, match=rf"{TAKEN}: not valid JSON.*; remove it"):
+        is_finished(folder, plan)
     if "start" in key:  # it is not needed any more
+        (folder / TAKEN).write_text(taken)
         shutil.rmtree(own)
         assert is_finished(folder, plan)

@@ -115,8 +115,8 @@ def analysed(name: str, text: str, against: str | None = None) -> Analysed:
         joint=(AdditiveJoint(), encoder, decoder),
     )
     meter = EntropyMeter()
-    for _ in range(2):
-        meter.add(reading)
+    for speaker in "ab":
+        meter.add(reading, speaker)
     confused = Confused(text, text, 3, 0.5, 0.25, (Rival(text, 0.125, 0.75), Rival("b", 0.1, None)))
     gauge = Gauge(meter.summary(), (confused,), Similarity(31, 0.8125, 0.9375, 0.0005))
     agreement = None

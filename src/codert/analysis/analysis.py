@@ -271,8 +271,11 @@ class _Meters:
             utterances += 1
             frames += len(reading.encoder_logits)
             labels += len(reading.labels)
-            for meter in (*self._entropies, *self._confusions):
-                meter.add(reading)
+            speaker = self._subject.dataset.utterances[batch.ids[row]].speaker
+            for entropies in self._entropies:
+                entropies.add(reading, speaker)
+            for confusions in self._confusions:
+                confusions.add(reading)
             self._compare(batch.ids[row], reading)
             if batch.ids[row] in self._traced:
                 traces.append(self._trace(batch, row, reading))

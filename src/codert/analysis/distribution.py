@@ -53,8 +53,9 @@ class Difference:
 
     Attributes:
         mean: the difference.
-        low: lower end of its 95 % interval, by drawing utterances again with replacement; null
-            where no more than one has what is measured, which says nothing of others.
+        low: lower end of its 95 % interval, by drawing speakers (utterances, where all are of
+            one) again with replacement; null where no more than one has what is measured, which
+            says nothing of others.
         high: upper end, likewise.
         share: the difference as a share of the first mean.
     """
@@ -71,7 +72,7 @@ class Difference:
 
     def __str__(self) -> str:
         """As in 0.12 [0.10, 0.14]."""
-        ends = "of one utterance" if self.low is None else f"[{self.low:.2f}, {self.high:.2f}]"
+        ends = "of one alone" if self.low is None else f"[{self.low:.2f}, {self.high:.2f}]"
         return f"{self.mean:.2f} {ends}"
 
     @classmethod
@@ -84,13 +85,13 @@ class Difference:
         samples: int = 2000,
         seed: int = 0,
     ) -> "Difference":
-        """Of means over all that the utterances have.
+        """Of means over all that is drawn: speakers, or utterances.
 
         Args:
-            first: the sum over each utterance, (N,).
+            first: the sum over each, (N,).
             second: likewise, (N,).
-            sizes: over how much each utterance's sums go, (N,).
-            samples: drawings of N utterances.
+            sizes: over how much each one's sums go, (N,).
+            samples: drawings of N of them.
             seed: of the drawings.
 
         Raises:

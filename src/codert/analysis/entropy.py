@@ -22,6 +22,7 @@ from torch import Tensor
 from codert.analysis.distribution import Difference, Distribution, Numbers
 from codert.analysis.reading import Reading
 from codert.errors import InputError
+from codert.evaluation.significance import by_drawn
 from codert.lattice import BLANK
 
 Logits = Literal["encoder", "decoder", "joint"]
@@ -171,10 +172,11 @@ class EntropyMeter:
         """With `moved` (V,) taken from decoder to encoder logits."""
         self._moved = moved
         self._utterances: list[_Measured] = []
+        self._speakers: list[str] = []
         self._symbols = 0
 
-    def add(self, reading: Reading) -> None:
-        """Measure one more utterance."""
+    def add(self, reading: Reading, speaker: str) -> None:
+        """Measure one more utterance; intervals draw speakers."""
         self._symbols = reading.encoder_logits.shape[1]
         emitted = reading.emitted
         encoder = reading.encoder_logits[emitted]
@@ -185,6 +187,7 @@ class EntropyMeter:
             "encoder": _masses(encoder, reading.labels),
             "joint": _masses(joint, reading.labels),
         }
+        self._speakers.append(speaker)
         self._utterances.append(_Measured.of(Entropies.of(reading, self._moved), masses))
 
     def summary(self) -> EntropySummary:
@@ -222,13 +225,24 @@ class EntropyMeter:
         )
 
     def _below(self, name: Logits) -> Suppression:
-        over_frames = _difference([u.frames for u in self._utterances], name)
+        over_frames = self._difference([u.frames for u in self._utterances], name)
         assert over_frames is not None  # an utterance that can be aligned has frames
         return Suppression(
             over_frames,
-            _difference([u.blank for u in self._utterances], name),
-            _difference([u.emitting for u in self._utterances], name),
+            self._difference([u.blank for u in self._utterances], name),
+            self._difference([u.emitting for u in self._utterances], name),
         )
+
+    def _difference(
+        self, parts: Sequence[dict[Logits, Numbers]], name: Logits
+    ) -> Difference | None:
+        """The encoder's entropy minus another one in a part of each utterance."""
+        sizes = [float(len(part["encoder"])) for part in parts]
+        if not any(sizes):
+            return None
+        encoder = [float(part["encoder"].sum()) for part in parts]
+        other = [float(part[name].sum()) for part in parts]
+        return Difference.of(*by_drawn(self._speakers, encoder, other, sizes))
 
     def _mass(self, name: Logits) -> Mass | None:
         masses = np.concatenate([u.masses[name] for u in self._utterances])
@@ -267,16 +281,6 @@ class _Measured:
             joint_sum=(float((occupancy * joint).sum()), float(occupancy.sum())),
             masses=masses,
         )
-
-
-def _difference(parts: Sequence[dict[Logits, Numbers]], name: Logits) -> Difference | None:
-    """The encoder's entropy minus another one in a part of each utterance."""
-    sizes = [len(part["encoder"]) for part in parts]
-    if not any(sizes):
-        return None
-    return Difference.of(
-        [part["encoder"].sum() for part in parts], [part[name].sum() for part in parts], sizes
-    )
 
 
 def _masses(logits: Tensor, labels: Tensor) -> Numbers:

@@ -1,8 +1,11 @@
 """The one rule for what a transcript looks like."""
 
+import re
 import unicodedata
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u0060\u00b4", "'"))
+# Two are a quotation mark, and one by itself is no word.
+_NO_APOSTROPHE = re.compile(r"''+|(?<!\S)'(?!\S)")
 
 
 def normalise(text: str) -> str:
@@ -10,7 +13,8 @@ def normalise(text: str) -> str:
 
     NFKC and upper case; letters, marks and digits of any language are kept, and apostrophes,
     of which the typographic ones become `'`. All else parts words; invisible format
-    characters vanish.
+    characters vanish. What single quotation marks enclose keeps them, for nothing tells them
+    from apostrophes, as in 'TIS and BOYS'.
 
     >>> normalise("It\u2019s 7 o\u2019clock \u2013 caf\u00e9, anyone?")
     "IT'S 7 O'CLOCK CAFÉ ANYONE"
@@ -18,7 +22,7 @@ def normalise(text: str) -> str:
     # Upper case can decompose a letter and NFKC can compose it again, and yield apostrophes.
     upper = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).upper()
     whole = unicodedata.normalize("NFKC", upper).translate(_APOSTROPHES)
-    kept = whole.translate(_KEPT)
+    kept = _NO_APOSTROPHE.sub(" ", whole.translate(_KEPT))
     return " ".join(unicodedata.normalize("NFKC", kept).split())
 
 

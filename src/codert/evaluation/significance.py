@@ -10,11 +10,14 @@ are about the drawing of the test speech: a model trained again from another see
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from codert.errors import InputError
+
+Number = TypeVar("Number", int, float)
 
 # Draws held at once: 8 MiB.
 _CHUNK = 1 << 20
@@ -45,17 +48,18 @@ class Comparison:
     p: float
 
 
-def by_drawn(speakers: Sequence[str], *counts: Sequence[int]) -> list[list[int]]:
+def by_drawn(speakers: Sequence[str], *counts: Sequence[Number]) -> list[list[Number]]:
     """What is drawn: counts of utterances, each summed by speaker where there are several.
 
     What one speaker says is no independent drawing, so intervals over utterances are too narrow.
     """
     if len(set(speakers)) == 1:
         return [list(each) for each in counts]
-    sums: list[dict[str, int]] = [dict.fromkeys(speakers, 0) for _ in counts]
+    sums: list[dict[str, Number]] = [{} for _ in counts]
     for by_speaker, each in zip(sums, counts, strict=True):
         for speaker, count in zip(speakers, each, strict=True):
-            by_speaker[speaker] += count
+            before = by_speaker.get(speaker)
+            by_speaker[speaker] = count if before is None else before + count
     return [list(by_speaker.values()) for by_speaker in sums]
 
 

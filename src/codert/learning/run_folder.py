@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from codert.config import build
 from codert.data.dataset import Skipped
@@ -44,11 +45,18 @@ def read_plan_json(path: Path) -> Plan:
     Raises:
         InputError: the file is broken, or of another codert.
     """
+    return build(Plan, _json(path), str(path))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; raises InputError where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid JSON: {error}; remove it and its run") from None
-    return build(Plan, content, str(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object; remove it and its run")
+    return content
 
 
 def heard_by(recogniser: Path) -> frozenset[str]:
@@ -121,7 +129,7 @@ def _check_taken(folder: Path, plan: Plan) -> None:
     path = folder / TAKEN
     if not path.is_file():
         return
-    taken = json.loads(path.read_text(encoding="utf-8"))
+    taken = _json(path)
     for key, digest in digests_of(plan).items():
         if digest != taken.get(key, digest):
             raise InputError(
