@@ -456,6 +456,11 @@ def test_a_finished_run_is_not_taken_for_one_on_other_speech(
     for other in (more, fewer, [*speech, replace(speech[0], id="new")]):
         with pytest.raises(InputError, match="was trained on other speech, or with other speakers"):
             check_heard(folder, plan, other)
+    mended = [replace(u, text=f"{u.text.lower()}!") for u in speech]
+    check_heard(folder, plan, mended)  # which is the same to a recogniser
+    wrong = next(u for u in speech if u.split == "train")
+    with pytest.raises(InputError, match=f"was trained when {wrong.id} had another text"):
+        check_heard(folder, plan, [replace(u, text="other") if u is wrong else u for u in speech])
 
 
 def test_a_run_goes_on_where_its_teacher_was_moved(

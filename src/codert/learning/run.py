@@ -26,6 +26,7 @@ from codert.learning.run_folder import (
     TAKEN,
     check_free,
     digests_of,
+    heard_as,
     heard_by,
 )
 from codert.learning.start import check_wordpieces, start
@@ -114,11 +115,11 @@ def train(
         write_text(folder / TAKEN, json.dumps(digests_of(plan), indent=2) + "\n")
     (folder / SKIPPED).unlink(missing_ok=True)
     write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
-    ids = [id for part in (training, development) if part for id in part.utterances]
+    texts = training.texts | (development.texts if development else {})
     # A run that goes on need not find again what it began with.
     known = [*plan.needs.values(), *(folders.values() if resume else ())]
     before = {id for recogniser in known for id in heard_by(recogniser)}
-    write_text(folder / HEARD, "".join(f"{id}\n" for id in (*ids, *sorted(before.difference(ids)))))
+    write_text(folder / HEARD, heard_as(texts, before))
     trainer.run()
     skipped = training.skipped + (development.skipped if development else [])
     write_text(folder / SKIPPED, "".join(json.dumps(plain(s)) + "\n" for s in skipped))

@@ -3,8 +3,9 @@
 runs/NAME/PLAN/
     plan.json                 the whole plan as it was run
     taken.json                digests of the weights that it starts or learns from
-    heard.txt                 ids of the utterances that it trains on or is chosen by, and likewise
-                              what it starts or learns from
+    heard.txt                 ids of the utterances that it trains on or is chosen by, each with a
+                              digest of its text, and ids of those that what it starts or learns
+                              from was
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
@@ -12,15 +13,16 @@ runs/NAME/PLAN/
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
 from codert.config import build
 from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
+from codert.data.text import normalise
 from codert.errors import InputError
 from codert.learning.plan import Plan
 from codert.models.folder import WEIGHTS
@@ -65,10 +67,30 @@ def heard_by(recogniser: Path) -> frozenset[str]:
     They are beside it in its run's folder, or with it where it was exported.
     """
     folder = recogniser.resolve()
-    for path in (folder / HEARD, folder.parent / HEARD):
-        if path.is_file():
-            return frozenset(filter(None, path.read_text(encoding="utf-8").split("\n")))
-    return frozenset()
+    return frozenset(_heard(folder / HEARD) or _heard(folder.parent / HEARD))
+
+
+def heard_as(texts: Mapping[str, str], before: Iterable[str]) -> str:
+    """The file that says what was heard.
+
+    Args:
+        texts: normalised, by the ids of what a run hears itself.
+        before: the ids of what those that it takes have heard.
+    """
+    rows = [f"{id}\t{_digest(text)}\n" for id, text in texts.items()]
+    return "".join(rows + [f"{id}\n" for id in sorted(set(before).difference(texts))])
+
+
+def _heard(path: Path) -> dict[str, str]:
+    """Digests of texts by id, where they are known; nothing of a file that is not there."""
+    if not path.is_file():
+        return {}
+    rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return {id: digest for id, _, digest in (row.partition("\t") for row in rows if row)}
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def skipped_in(run: Path) -> list[Skipped]:
@@ -82,15 +104,21 @@ def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
     """Raises InputError where a finished run of a plan heard others than it would hear today.
 
     They are told by their ids: it would have to train on one that it does not know, or be scored
-    on one that it was trained on itself.
+    on one that it was trained on itself. And by their texts, which may have been corrected.
     """
     known, own = known_to(run, plan)
+    digests = _heard(run / HEARD)
     for each in utterances:
         hears = each.split in ("train", "dev")
         if (hears and each.id not in known) or (not hears and each.id in own):
             raise InputError(
                 f"{run}: was trained on other speech, or with other speakers held out, as "
                 f"{each.id} shows; bring back that --data, or choose another --out"
+            )
+        if hears and digests.get(each.id) not in (None, "", _digest(normalise(each.text))):
+            raise InputError(
+                f"{run}: was trained when {each.id} had another text; bring that back, or choose "
+                "another --out"
             )
 
 
