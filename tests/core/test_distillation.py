@@ -288,12 +288,17 @@ def test_gradient_reaches_the_teacher_only_where_it_is_not_detached(name: Diverg
 @pytest.mark.parametrize("loss", [encoder_logit_loss, decoder_logit_loss, hidden_loss])
 @pytest.mark.parametrize(
     ("lengths", "complaint"),
-    [([1.0, 0.6], "write whole numbers"), ([40, 24], "do not lie within"), ([3], "one per utter")],
+    [
+        (torch.tensor([1.0, 0.6]), "write whole numbers"),
+        (torch.tensor([4, 2], dtype=torch.uint8), "write whole numbers, int64"),
+        (torch.tensor([40, 24]), "do not lie within"),
+        (torch.tensor([3]), "one per utterance"),
+    ],
 )
-def test_lengths_that_are_none_are_refused(loss: Any, lengths: list[Any], complaint: str) -> None:
+def test_lengths_that_are_none_are_refused(loss: Any, lengths: Tensor, complaint: str) -> None:
     """Shares, as SpeechBrain has them, or frames before subsampling would be believed."""
     with pytest.raises(ValueError, match=complaint):
-        loss(torch.zeros(2, 10, 5), torch.ones(2, 10, 5), torch.tensor(lengths))
+        loss(torch.zeros(2, 10, 5), torch.ones(2, 10, 5), lengths)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 6), (2, 3, 5)])

@@ -256,6 +256,22 @@ def test_a_symbol_that_both_hold_impossible_counts_for_nothing(gap: float, part:
         assert bool((mine[..., 5] == 0).all())
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_symbol_that_two_hold_impossible_by_other_parts_counts_for_nothing(part: int) -> None:
+    both = [*pair(scale=1)]
+    fewer = [c.of(*(x.detach()[..., :5].requires_grad_() for x in c.leaves)) for c in both]
+    for i in range(2):
+        leaves = [x.detach().clone() for x in both[i].leaves]
+        leaves[part ^ i][..., 5] = -math.inf
+        both[i] = both[i].of(*(x.requires_grad_() for x in leaves))
+    kl, expected = relative(*both), relative(*fewer)
+    real = both[0].real_cells()
+    assert_close(kl[real], expected[real])
+    for mine, theirs in zip(learnt(kl, *both), learnt(expected, *fewer), strict=True):
+        assert_close(mine[..., :5], theirs)
+        assert bool((mine[..., 5] == 0).all())
+
+
 def test_gradients_of_one_side_are_those_of_both() -> None:
     p, q = pair()
     of_p, of_q = learnt(relative(p, q), p, q)[:2], learnt(relative(p, q), p, q)[2:]

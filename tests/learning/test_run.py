@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codert.config import merged, nested
+from codert.data import feature_cache
 from codert.data.dataset import Batch
 from codert.data.description import describe
 from codert.data.manifest import Utterance, read_manifest, write_manifest
@@ -228,6 +229,53 @@ def test_a_stopped_run_resumes_bit_equal(
     curves = [path.with_name(CURVES).read_text().splitlines() for path in last]
     strip = [[{**json.loads(x), "core_seconds": 0} for x in lines] for lines in curves]
     assert strip[0] == strip[1]
+
+
+def test_a_look_before_a_kill_is_written_once(
+    run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = tiny_plan("alone", settings, training={"checkpoint_every": 0})
+    save = Trainer.save
+
+    def killed(self: Trainer) -> None:
+        if self.position.epoch and not self.position.batch:
+            raise KeyboardInterrupt  # behind the look at the end of the epoch
+        save(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan)
+    lines = curves(run(plan, resume=True)).read_text().splitlines()
+    looks = [values["update"] for values in map(json.loads, lines) if "wer/student" in values]
+    assert len(looks) == len(set(looks)) == plan.training.epochs
+
+
+def test_what_was_found_to_be_broken_before_a_stop_is_listed(
+    run: Any, settings: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF nonsense")
+    unreadable = Utterance("unreadable", tmp_path / "broken.wav", "AB", "s", "train", 1.0)
+    manifest = tmp_path / "manifest.tsv"
+    write_manifest(manifest, [*read_manifest(corpus), unreadable])
+    # Recordings that the features' mean is taken of are found at once.
+    monkeypatch.setattr(feature_cache, "_SAMPLE", 1)
+    plan = tiny_plan("alone", settings, data={"cache": False}, training={"epochs": 1})
+    whole = run(plan, "whole", manifest)
+    assert [each.id for each in whole.skipped] == ["unreadable"]
+    last = max(json.loads(line)["update"] for line in curves(whole).read_text().splitlines())
+    update = Trainer._update
+
+    def asked(self: Trainer, group: list[Batch]) -> dict[str, torch.Tensor | float]:
+        if self.position.updates == last - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, group)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", asked)
+        with pytest.raises(Stopped):
+            run(plan, "stopped", manifest)
+    assert run(plan, "stopped", manifest, resume=True).skipped == whole.skipped
 
 
 def test_a_run_is_not_resumed_with_other_data(

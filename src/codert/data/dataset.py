@@ -1,7 +1,7 @@
 """Utterances of one split as batches of features and labels."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +222,11 @@ class Dataset:
         """Of the features of all utterances, at every speed."""
         return sum(self._frames(id, s) for s in set(self._speeds) for id in self.utterances)
 
+    def skip(self, reasons: Mapping[str, str]) -> None:
+        """Note utterances, by their ids, that were found to be broken."""
+        known = {each.id for each in self.skipped}
+        self.skipped += [Skipped(id, why) for id, why in reasons.items() if id not in known]
+
     def batches_in(self, epoch: int) -> int:
         """The number of batches of an epoch."""
         return len(self._plan(epoch))
@@ -296,8 +301,7 @@ class Dataset:
                 samples = self._noise(samples, self._stream("noise", epoch, id))
             return self._fbank(samples)
         except AudioError as error:
-            if all(each.id != id for each in self.skipped):
-                self.skipped.append(Skipped(id, str(error)))
+            self.skip({id: str(error)})
             return None
 
     def _masked(self, features: Features, epoch: int, id: str) -> Features:

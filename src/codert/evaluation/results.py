@@ -38,7 +38,7 @@ class Result(TypedDict):
         words: of the test references.
         skipped: utterances that could not be scored.
         werr: relative reduction against the student trained alone.
-        werr_ci: its 95 % interval.
+        werr_ci: its 95 % interval; null where the reference makes too few errors for one.
         p: of the two being equally good.
     """
 
@@ -109,7 +109,7 @@ def _result(system: System, reference: System | None) -> Result:
         words=sum(words),
         skipped=len(system.skipped),
         werr=gain.werr if gain else None,
-        werr_ci=[gain.low, gain.high] if gain else None,
+        werr_ci=gain.interval if gain else None,
         p=gain.p if gain else None,
     )
 
@@ -167,7 +167,6 @@ def columns(rows: Sequence[Sequence[str]], names: int) -> str:
 
 
 def _reduction(werr: float | None, interval: Sequence[float] | None) -> str:
-    if werr is None or interval is None:
+    if werr is None:
         return "-"
-    low, high = interval
-    return f"{werr:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{werr:+.1f}" + (f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else "")

@@ -37,8 +37,9 @@ class Comparison:
 
     Attributes:
         werr: relative reduction of the word error rate, in percent; negative where it rose.
-        low: lower end of its 95 % interval.
-        high: upper end.
+        low: lower end of its 95 % interval; -inf where the reference system makes none of its
+            errors in more than a fortieth of the samples, and the system does in those.
+        high: upper end, likewise.
         p: two-sided, for the hypothesis that both make equally many errors; in (0, 1].
     """
 
@@ -46,6 +47,11 @@ class Comparison:
     low: float
     high: float
     p: float
+
+    @property
+    def interval(self) -> list[float] | None:
+        """Both ends; None where one is not finite."""
+        return [self.low, self.high] if math.isfinite(self.low) else None
 
 
 def by_drawn(speakers: Sequence[str], *counts: Sequence[Number]) -> list[list[Number]]:
@@ -96,7 +102,9 @@ def compare(
 
     The share of samples in which the difference is 0 or of the rarer sign, doubled, is p; one
     is added to count and samples, so that it is never 0. So p falls below 0.05 where the
-    interval leaves 0 out.
+    interval leaves 0 out; but it is never below 2 / 2^n, n being those drawn in which the two
+    differ, for no test of that many signs can say more. Of fewer than six a bootstrap knows little:
+    its interval is too narrow.
 
     Args:
         reference_errors: of the reference system in each speaker's speech or utterance, (N,).
@@ -194,7 +202,7 @@ def mapsswe(reference_errors: npt.ArrayLike, system_errors: npt.ArrayLike) -> fl
     avoided = (counts[0] - counts[1])[counts.any(0)]
     if not avoided.any() or len(avoided) == 1:
         return 1.0
-    least = min(1.0, 2.0 * 0.5 ** int(np.count_nonzero(avoided)))
+    least = _least(avoided)
     deviation = float(avoided.std(ddof=1))
     if deviation == 0:
         return least
@@ -223,18 +231,28 @@ def _check_errors(reference: npt.NDArray[np.int64]) -> None:
 
 
 def _comparison(counts: npt.NDArray[np.int64], resampled: npt.NDArray[np.int64]) -> Comparison:
-    """From the counts of both systems, (2, ...), and their sums in each sample, (2, samples)."""
-    observed, all_errors = int((counts[0] - counts[1]).sum()), int(counts[0].sum())
+    """From the counts of both systems by what is drawn, (2, N, ...), and their sums in each
+    sample, (2, samples)."""
+    by_drawn = (counts[0] - counts[1]).reshape(counts.shape[1], -1).sum(1)
     reference, system = resampled
     avoided = reference - system
-    interval = _interval(avoided, reference)
+    # Where there is no error to avoid, those that are made are infinitely many more.
+    none = np.where(avoided < 0, -np.inf, 0.0)
+    reduced = np.where(reference > 0, 100 * avoided / np.maximum(reference, 1), none)
+    with np.errstate(invalid="ignore"):  # between -inf and anything
+        low, high = np.nan_to_num(np.percentile(reduced, [2.5, 97.5]), nan=-np.inf)
     against = min(int((avoided <= 0).sum()), int((avoided >= 0).sum()))
     return Comparison(
-        werr=100 * observed / all_errors,
-        low=interval.low,
-        high=interval.high,
-        p=min(1.0, 2 * (1 + against) / (1 + len(avoided))),
+        werr=100 * float(by_drawn.sum() / counts[0].sum()),
+        low=float(low),
+        high=float(high),
+        p=min(1.0, max(_least(by_drawn), 2 * (1 + against) / (1 + len(avoided)))),
     )
+
+
+def _least(differences: npt.NDArray[np.int64]) -> float:
+    """The least p that signs of so many differences can have."""
+    return min(1.0, 2.0 * 0.5 ** int(np.count_nonzero(differences)))
 
 
 def _times_drawn(generator: np.random.Generator, many: int, rows: int) -> npt.NDArray[np.int64]:

@@ -33,10 +33,11 @@ class Row(TypedDict):
         heard: those that were trained on or chosen by, of a split other than dev, likewise.
         reference: the plan that it is compared with.
         werr: relative reduction against the reference, over the seeds that both have.
-        werr_ci: its 95 % interval over seeds and speakers.
+        werr_ci: its 95 % interval over seeds and speakers; null where the reference makes too few
+            errors for one.
         p: of the two being equally good, likewise.
         mapsswe: p over utterances, for these models.
-        werr_by_seed: of each seed that both have.
+        werr_by_seed: of each seed that both have; null where the reference makes no error.
         seconds: of computing for one seed, on average, all folds and what the plan needs included.
         cost: computing as a multiple of the reference's, over the seeds that both have.
     """
@@ -61,7 +62,7 @@ class Row(TypedDict):
     werr_ci: list[float] | None
     p: float | None
     mapsswe: float | None
-    werr_by_seed: list[float] | None
+    werr_by_seed: list[float | None] | None
     seconds: float | None
     cost: float | None
 
@@ -150,13 +151,13 @@ def _compare(row: Row, trials: Trials, base: Trials) -> None:
         )
     both = [seed for seed in trials.seeds if seed in base.seeds]
     errors, before = trials.of(both), base.of(both)
-    if not both or not all(before.sum(1)):
+    if not both or not before.any():
         return  # no errors that could be avoided
     if len(both) > 1 or len(trials.utterances) > 1:
         gain = compare_over_seeds(before, errors, trials.speakers)
-        row["werr"], row["werr_ci"], row["p"] = gain.werr, [gain.low, gain.high], gain.p
+        row["werr"], row["werr_ci"], row["p"] = gain.werr, gain.interval, gain.p
     row["mapsswe"] = mapsswe(before.sum(0), errors.sum(0))
     row["werr_by_seed"] = [
-        100 * (int(b.sum()) - int(e.sum())) / int(b.sum())
+        100 * (int(b.sum()) - int(e.sum())) / int(b.sum()) if b.any() else None
         for b, e in zip(before, errors, strict=True)
     ]

@@ -16,7 +16,7 @@ def picture(rows: Sequence[Row]) -> bytes:
         InputError: nothing is there to compare with the reference.
     """
     drawn = [
-        (row, row["werr"], row["werr_ci"], row["werr_by_seed"])
+        (row, row["werr"], row["werr_ci"], [w for w in row["werr_by_seed"] if w is not None])
         for row in rows
         if row["werr"] is not None and row["werr_ci"] and row["werr_by_seed"]
     ]

@@ -44,10 +44,10 @@ def _table(rows: Sequence[Row], format: Format) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     spread = "" if row["wer_sd"] is None else f" ± {row['wer_sd']:.2f}"
-    gain = "-"
-    if row["werr"] is not None and row["werr_ci"] is not None:
+    gain = _gain(row["werr"])
+    if row["werr_ci"] is not None:
         low, high = row["werr_ci"]
-        gain = f"{row['werr']:+.1f} [{low:+.1f}, {high:+.1f}]"
+        gain += f" [{low:+.1f}, {high:+.1f}]"
     return (
         row["plan"],
         row["recogniser"],
@@ -57,10 +57,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         gain,
         _p(row["p"]),
         _p(row["mapsswe"]),
-        "-" if row["werr_by_seed"] is None else ", ".join(f"{w:+.1f}" for w in row["werr_by_seed"]),
+        ", ".join(map(_gain, row["werr_by_seed"] or [None])),
         "-" if row["seconds"] is None else f"{row['seconds']:,.0f}",
         "-" if row["cost"] is None else f"{row['cost']:.2f}",
     )
+
+
+def _gain(werr: float | None) -> str:
+    return "-" if werr is None else f"{werr:+.1f}"
 
 
 def _p(p: float | None) -> str:

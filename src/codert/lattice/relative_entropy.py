@@ -45,7 +45,8 @@ class _RelativeEntropy(torch.autograd.Function):
             mean += p.e @ _difference(d_p, d_q, p.d).mul_(p.d).mT
         mean /= p.sum
         value = mean - p.sum.log() + q.sum.log()
-        unsafe = p.unsafe() | q.unsafe()
+        # A symbol that P excludes by one factor and Q by the other is 0 times inf.
+        unsafe = p.unsafe() | q.unsafe() | ~mean.isfinite()
         for cell in listed(unsafe, e_p.shape[2]):
             log_p = cell.logits(e_p, d_p).log_softmax(-1)
             log_q = cell.logits(e_q, d_q).log_softmax(-1)
@@ -73,7 +74,9 @@ class _RelativeEntropy(torch.autograd.Function):
                     (by_q.mT @ q.e).mul_(q.d).sub_(d_mass),
                 )
             if to_p:
-                a, c = _difference(e_p, e_q, p.e), _difference(d_p, d_q, p.d)
+                # Where one is inf, so is the mean: no cell that is not unsafe reads it.
+                a = _difference(e_p, e_q, p.e).nan_to_num_(posinf=0)
+                c = _difference(d_p, d_q, p.d).nan_to_num_(posinf=0)
                 by_mean = by_p * mean.masked_fill(unsafe, 0)
                 surplus = by_p @ (p.d * c)
                 of_e = surplus.sub_(by_mean @ p.d).mul_(p.e).addcmul_(a, e_mass)

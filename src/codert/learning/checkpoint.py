@@ -27,6 +27,7 @@ class Position:
         core_seconds: of the CPU so far, over all sessions.
         best: lowest development WER in percent, by recogniser.
         too_short_for_ctc: ids of utterances that had the transducer loss alone.
+        skipped: utterances that were found to be broken when they were heard, with reasons.
         corpus: a digest of what is trained on and looked at.
     """
 
@@ -36,6 +37,7 @@ class Position:
     core_seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     too_short_for_ctc: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     corpus: str = ""
 
 

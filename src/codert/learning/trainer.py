@@ -87,12 +87,22 @@ class Trainer:
         self.position = load_checkpoint(
             self.folder / CHECKPOINT, self.ensemble, self.optimisers, self.position.corpus
         )
+        self.training.skip(self.position.skipped)
         # Lines written after the checkpoint will be written again.
         curves = self.folder / CURVES
         if curves.exists():
             lines = curves.read_text(encoding="utf-8").splitlines()
-            kept = [x for x in lines if _update_of(x) <= self.position.updates]
-            write_text(curves, "".join(f"{x}\n" for x in kept))
+            write_text(curves, "".join(f"{x}\n" for x in lines if self._is_kept(x)))
+
+    def _is_kept(self, line: str) -> bool:
+        """Whether a line of the curves was written before the checkpoint."""
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:  # the last may be cut off, if the run was killed
+            return False
+        # Within an epoch the look at its end is still to come, at the same update perhaps.
+        still_to_come = self.position.batch > 0 and "loss" not in values
+        return bool(values["update"] <= self.position.updates - still_to_come)
 
     def run(self) -> None:
         """Train to the end.
@@ -170,6 +180,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint."""
+        self.position.skipped = {each.id: each.reason for each in self.training.skipped}
         save_checkpoint(self.folder / CHECKPOINT, self.ensemble, self.optimisers, self.position)
 
     def _batches_done(self) -> int:
@@ -248,14 +259,6 @@ class Trainer:
                 self.position.best[name] = now
                 self.save_best(name, self.position.updates)
         return rates
-
-
-def _update_of(line: str) -> float:
-    """Of a line of the curves; the last may be cut off, if the run was killed."""
-    try:
-        return float(json.loads(line)["update"])
-    except json.JSONDecodeError:
-        return math.inf
 
 
 def _not_finite(batch: Batch, result: Objective) -> InputError:

@@ -30,7 +30,7 @@ class FrontEndConfig:
 
 
 class FrontEnd(nn.Module):
-    """The front end of `FrontEndConfig`; an utterance's output depends on it alone."""
+    """The front end of `FrontEndConfig`; in inference an utterance's output depends on it alone."""
 
     mean: Tensor
     deviation: Tensor
@@ -71,8 +71,7 @@ class _Convolution(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        # Padding is zeroed before and left out of the statistics, so that batch mates and
-        # padding change nothing.
+        # Padding is zeroed before and left out of the statistics, so that it changes nothing.
         x = x.masked_fill(~inside(lengths, x.shape[1])[..., None], 0)
         x = self.convolution(x.mT).mT
         lengths = (lengths + self.stride - 1) // self.stride
