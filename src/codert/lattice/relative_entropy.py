@@ -83,7 +83,8 @@ class _RelativeEntropy(torch.autograd.Function):
                 surplus = by_p.mT @ a.mul_(p.e)
                 of_d = surplus.sub_(by_mean.mT @ p.e).mul_(p.d).addcmul_(c, d_mass)
                 of_p = of_e, of_d
-        for cell in listed(unsafe, e_p.shape[2]):
+        # In padding, where nothing is masked, a mask of Q's factor makes KL inf.
+        for cell in listed(unsafe & (gradient != 0), e_p.shape[2]):
             log_p = cell.logits(e_p, d_p).log_softmax(-1)
             log_q = cell.logits(e_q, d_q).log_softmax(-1)
             weight = gradient[cell].unsqueeze(-1)
