@@ -191,7 +191,10 @@ def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(value, annotation) and not unkept and not boolean:
         return value
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    raise _wrong(where, key, value, names.get(annotation, getattr(annotation, "__name__", "?")))
+    wanted = names.get(annotation, getattr(annotation, "__name__", "?"))
+    if annotation is str and isinstance(value, bool | int | float):
+        wanted += """ in quotes, as in '"007"'"""  # YAML takes 007 for 7, and no for false
+    raise _wrong(where, key, value, wanted)
 
 
 def _convert_union(options: tuple[Any, ...], value: Any, where: str, key: str) -> Any:

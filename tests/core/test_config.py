@@ -94,7 +94,7 @@ def test_all_that_is_written_is_read() -> None:
         ({}, "f.yaml: title is missing; add it"),
         ([], "f.yaml: the file is []; write keys and values"),
         (None, "f.yaml: the file is None; write keys and values"),
-        ({"title": 3}, "f.yaml: title is 3; write text"),
+        ({"title": 3}, """f.yaml: title is 3; write text in quotes, as in '"007"'"""),
         ({"title": None}, "f.yaml: title is None; write text"),
         ({"title": "a", "note": 3}, "f.yaml: note is 3; write text"),
         ({"title": "a", "copies": 1.5}, "f.yaml: copies is 1.5; write a whole number"),

@@ -314,7 +314,12 @@ class Fractional(Pooling):
         return frames, lengths.double()
 
 
-@pytest.mark.parametrize("name", ["Narrow", "Fractional"])
+class Forgetful(Pooling):
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(features, lengths)[0]
+
+
+@pytest.mark.parametrize("name", ["Narrow", "Fractional", "Forgetful"])
 def test_a_module_of_another_shape_is_refused(name: str) -> None:
     config = user_encoder(f"{__name__}:{name}", {"rate": 3})
     recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()

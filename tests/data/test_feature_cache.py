@@ -122,6 +122,24 @@ feature_cache._computed = killed
     assert not list((tmp_path / "cache").glob("*.part"))
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("left", [None, 0, 100, 200])
+def test_what_was_lost_of_it_is_made_again(
+    suffix: str, left: int | None, tmp_path: Path, make_utterance: MakeUtterance
+) -> None:
+    utterances = [make_utterance() for _ in range(3)]
+    whole = FeatureCache.open(tmp_path / "cache", utterances, CONFIG)
+    expected = {each.id: whole[each.id].copy() for each in utterances}
+    [file] = (tmp_path / "cache").glob(f"*{suffix}")
+    content = file.read_bytes()
+    file.unlink()  # not written over: it is mapped
+    if left is not None:
+        file.write_bytes(content[:left] if left < len(content) else content[:-1])
+    again = FeatureCache.open(tmp_path / "cache", utterances, CONFIG)
+    for id, features in expected.items():
+        np.testing.assert_array_equal(again[id], features)
+
+
 def test_two_processes_at_once_build_one_cache(
     tmp_path: Path, make_utterance: MakeUtterance
 ) -> None:

@@ -104,6 +104,8 @@ def test_a_text_with_a_tab_is_not_written(tmp_path: Path, make_utterance: MakeUt
         (f"{HEADER}\na\ttrain\tme\t-1\tu0.wav\tHI", r"line 2: seconds is '-1'"),
         (f"{HEADER}\n\ttrain\tme\t1\tu0.wav\tHI", r"line 2: the id is empty"),
         (f"{HEADER}\na\ttrain\tme\t1\t\tHI", r"line 2: the audio is empty"),
+        (f"{HEADER}\na\ttrain\tme\t1\tu0\0.wav\tHI", r"line 2: the audio holds a null byte"),
+        (f"{HEADER}\na\tTrain \tme\t1\tu0.wav\tHI", r"line 2: split is 'Train '; write train"),
         (
             f"{HEADER}\na\t\t\t1\tu0.wav\tHI\n\na\t\t\t1\tu0.wav\tHO",
             r"line 4: id 'a' is also on line 2",
@@ -129,6 +131,14 @@ def test_each_error_names_the_file_and_the_line(manifest: Path, content: str, me
         ),
         ('{"id": 7, "audio": "u0.wav", "text": "HI"}', r"line 1: id is 7; write text in quotes"),
         ('{"id": "a", "audio": "u0.wav", "text": "HI", "seconds": []}', r"seconds is \[\]"),
+        (
+            f'{{"id": "a", "audio": "u0.wav", "text": "HI", "seconds": {10**400}}}',
+            "line 1: seconds is 10+; write a number",
+        ),
+        (
+            '{"id": "a", "audio": "u\\ud800.wav", "text": "HI"}',
+            r"m\.jsonl, line 1: holds half of a character",
+        ),
     ],
 )
 def test_each_error_of_json_lines(manifest: Path, content: str, message: str) -> None:

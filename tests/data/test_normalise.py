@@ -23,6 +23,8 @@ from codert.data.text import normalise
         ("``it's'' he said", "IT'S HE SAID"),
         ("'tis the boys' '", "'TIS THE BOYS'"),
         ("'", ""),
+        ("\u2018yes\u2019, it\u2019s \u2018don\u2019t go\u2019.", "YES IT'S DON'T GO"),
+        ("\u2019tis the boys\u2019 rock \u2018n\u2019 roll", "'TIS THE BOYS' ROCK N ROLL"),
     ],
 )
 def test_examples(text: str, expected: str) -> None:

@@ -7,11 +7,13 @@ from typing import cast
 
 import pytest
 
+from codert.config import assignments
 from codert.data.manifest import read_manifest, write_manifest
 from codert.errors import InputError
 from codert.evaluation.results import Result
 from codert.experiments.demo import SYSTEMS, Demo
 from codert.experiments.recipes import recipes_folder
+from codert.learning.recipe import read_plan
 from codert.reports.demo_report import aims
 
 from ..tiny import RECIPES
@@ -52,6 +54,15 @@ def test_the_demo_trains_scores_and_reports(
         assert (tmp_path / plan / name / "weights.safetensors").is_file()
     # All is trained already: a second call only scores and gives the same.
     assert demo.run() == (rows, left_out)
+
+
+@pytest.mark.parametrize("name", ["my demo #2", "d: 1", "007"])
+def test_its_folder_may_have_any_name(name: str, tmp_path: Path, settings: Path) -> None:
+    out = tmp_path / name
+    demo = Demo(recipes_folder(), tmp_path / "manifest.tsv", out, tmp_path, settings)
+    static = next(each for each in demo.trainings() if each.name == "static")
+    plan = read_plan(static.recipe, static.settings, assignments(static.over))
+    assert plan.frozen == {"teacher": out / "teacher" / "teacher"}
 
 
 def test_the_report_says_what_was_aimed_for_and_what_came_out() -> None:

@@ -310,12 +310,29 @@ def test_runs_on_other_speech_are_not_mixed_with_what_is_there(
 ) -> None:
     file = short("one", "[alone]")
     assert main(words(file, tmp_path / "out", cache)) == 0
-    (tmp_path / "out" / RESULTS).unlink()  # trained, and to be scored
-    moved = [replace(u, split="train") for u in read_manifest(corpus) if u.split == "test"]
-    rest = [u for u in read_manifest(corpus) if u.split != "test"]
-    hear([*moved[1:], replace(moved[0], split="test"), *rest])
-    assert main(words(file, tmp_path / "out", cache)) == 2
-    assert "was trained on other speech" in capsys.readouterr().err
+    speech = read_manifest(corpus)
+    test = [u for u in speech if u.split == "test"]
+    rest = [u for u in speech if u.split != "test"]
+    results = tmp_path / "out" / RESULTS
+    kept = results.read_text()
+    # Whether it is recorded already or to be scored again: trained on too little, or too much.
+    for recorded in (True, False):
+        if not recorded:
+            results.unlink()
+        for other in (
+            [*(replace(u, split="train") for u in test[1:]), test[0], *rest],
+            [u for u in speech if u.id != next(x.id for x in rest if x.split == "train")],
+        ):
+            hear(other)
+            assert main(words(file, tmp_path / "out", cache)) == 2
+            assert "was trained on other speech" in capsys.readouterr().err
+    results.write_text(kept)
+    for other in ([*rest, *test[1:]], [*speech, replace(test[0], id="new")]):
+        hear(other)
+        assert main(words(file, tmp_path / "out", cache)) == 2
+        assert "was scored on other utterances than today" in capsys.readouterr().err
+    hear(speech)
+    assert main(words(file, tmp_path / "out", cache)) == 0
 
 
 def test_what_cannot_be_scored_is_counted(

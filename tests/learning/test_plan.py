@@ -91,6 +91,12 @@ def assert_refused(path: Path, complaint: str) -> None:
         (edge("match: lattice, width: 2"), r"edges\[0\]: width is 2; it is of cells: best_path"),
         (edge("match: collapsed, cells: best_path, width: -1"), "width is -1; it is of cells"),
         (edge("match: lattice, samples: 2"), r"edges\[0\]: samples is 2; it is of cells: sampled"),
+        (
+            edge("match: lattice").replace(
+                "recognisers: {", "recognisers: {techer: {frozen: runs/teacher/teacher}, "
+            ),
+            r"recognisers\.techer teaches nobody; edges are from teacher",
+        ),
         (TWO.replace("MODEL", "[a]"), r"model is \['a'\]; write text"),
         (TWO.replace("MODEL", "a") + "share: [[decoder]]", r"share\[0\] is \['decoder'\]; write"),
         (

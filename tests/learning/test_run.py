@@ -369,6 +369,10 @@ def test_what_a_model_understands_is_said_beside_its_data(
     describe(manifest.parent, "tones")
     assert said("beside") == "tones"
     assert said("settings", understands="letters") == "letters"
+    (manifest.parent / "understands.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"understands\.txt: not UTF-8; save"):
+        said("broken")
+    assert not (tmp_path / "broken").exists()
 
 
 def test_accumulating_batches_makes_fewer_updates(run: Any, settings: Path) -> None:

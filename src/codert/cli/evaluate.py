@@ -96,12 +96,13 @@ def _evaluate(options: argparse.Namespace) -> int:
         return 0
     card = reference.card
     print(table(rows, f"{card.strategy} {card.role}" if card.strategy else reference.folder.name))
-    speakers = len({each.speaker for each in utterances})
+    scores = systems[0].scores
+    speakers = len({each.speaker for each in scores})
     drawn = many(speakers, "speaker") if speakers > 1 else "utterances of one speaker"
     print(f"WERR and p: compared with {reference.folder}; intervals and p: over {drawn}\n")
     print(f"{kinds_table(rows)}\n")
-    if len(utterances) < _FEW:
-        print(f"intervals and p of {many(len(utterances), 'utterance')} mean little")
+    if len(scores) < _FEW:
+        print(f"intervals and p of {many(len(scores), 'utterance')} mean little")
     skipped = systems[0].skipped
     if skipped:
         print(

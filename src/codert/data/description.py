@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from codert.errors import InputError
 from codert.files import write_text
 
 _FILE = "understands.txt"
@@ -23,7 +24,18 @@ def description(manifests: Iterable[Path]) -> str:
 
 
 def said_beside(manifests: Iterable[Path]) -> str:
-    """What is said beside some manifests; empty where nothing is."""
+    """What is said beside some manifests; empty where nothing is.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
     files = dict.fromkeys(manifest.absolute().parent / _FILE for manifest in manifests)
-    said = [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
+    said = [_said(file) for file in files if file.is_file()]
     return "; ".join(text for text in said if text)
+
+
+def _said(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not UTF-8; save the file as UTF-8") from None

@@ -68,12 +68,25 @@ class FeatureCache:
         """
         key = _key(utterances, config, speed)
         frames, index = folder / f"{key}.npy", folder / f"{key}.json"
-        if not index.exists():
+        if (cache := cls._read(frames, index)) is None:
             with locked(folder / f"{key}.lock"):
-                if not index.exists():
+                if (cache := cls._read(frames, index)) is None:
                     _build(frames, index, utterances, config, speed)
-        content = json.loads(index.read_text(encoding="utf-8"))
-        return cls(np.load(frames, mmap_mode="r"), content["index"], content["unreadable"])
+                    cache = cls._read(frames, index)
+        assert cache is not None  # it was just written
+        return cache
+
+    @classmethod
+    def _read(cls, frames: Path, index: Path) -> "FeatureCache | None":
+        """What both files hold; None where they are not there, or were cut off or spoilt."""
+        try:
+            content = json.loads(index.read_text(encoding="utf-8"))
+            values = np.load(frames, mmap_mode="r")
+        except (FileNotFoundError, EOFError, ValueError):
+            return None
+        end = max((offset + many for offset, many in content["index"].values()), default=0)
+        whole = len(values) == end
+        return cls(values, content["index"], content["unreadable"]) if whole else None
 
     def frames(self, id: str) -> int:
         """T of an utterance."""

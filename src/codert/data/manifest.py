@@ -1,6 +1,7 @@
 """Lists of utterances, as tab-separated values or JSON lines."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -14,6 +15,11 @@ from codert.files import replacing
 
 COLUMNS = ("id", "split", "speaker", "seconds", "audio", "text")
 REQUIRED = ("id", "audio", "text")
+# There may be others, which nothing is trained on or chosen by.
+SPLITS = ("train", "dev", "test")
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,8 @@ def _json_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str
         if not isinstance(row, dict):
             raise InputError(f"{where}: write an object such as {{'id': ..., 'audio': ...}}")
         _check_columns(row, where)
+        if "\\u" in line.lower() and any(_SURROGATE.search(str(each)) for each in row.values()):
+            raise InputError(f"{where}: holds half of a character; write the line again")
         yield number, row
 
 
@@ -127,6 +135,11 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
     for column in ("id", "speaker", "split"):
         if any(mark in row.get(column, "") for mark in "\t\r\n"):
             raise InputError(f"{where}: the {column} holds a tab or a line break; remove it")
+    if "\0" in row["audio"]:
+        raise InputError(f"{where}: the audio holds a null byte; write the line again")
+    split = row.get("split") or "train"
+    if split not in SPLITS and split.strip().lower() in SPLITS:
+        raise InputError(f"{where}: split is {split!r}; write {split.strip().lower()}")
     audio = folder / row["audio"]
     seconds = row.get("seconds")
     return Utterance(
@@ -134,7 +147,7 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
         audio=audio,
         text=row["text"],
         speaker=row.get("speaker") or row["id"],
-        split=row.get("split") or "train",
+        split=split,
         seconds=_number(0 if seconds in ("", None) else seconds, where) or _header_seconds(audio),
     )
 
@@ -142,7 +155,7 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
 def _number(seconds: str | float, where: str) -> float:
     try:
         number = float(seconds)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number < float("inf"):
         raise InputError(f"{where}: seconds is {seconds!r}; write a number such as 2.5")

@@ -4,6 +4,8 @@ import re
 import unicodedata
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u2032\u0060\u00b4", "'"))
+# Typographic quotation marks, and what they enclose with its apostrophes.
+_QUOTED = re.compile(r"(?<!\w)\u2018(?=\w)((?:[^\u2018\u2019]|(?<=\w)\u2019(?=\w))*)\u2019(?!\w)")
 # Two are a quotation mark, and one by itself is no word.
 _NO_APOSTROPHE = re.compile(r"''+|(?<!\S)'(?!\S)")
 
@@ -13,14 +15,15 @@ def normalise(text: str) -> str:
 
     NFKC and upper case; letters, marks and digits of any language are kept, and apostrophes,
     of which the typographic ones become `'`. All else parts words; invisible format
-    characters vanish. What single quotation marks enclose keeps them, for nothing tells them
-    from apostrophes, as in 'TIS and BOYS'.
+    characters vanish. What is enclosed in straight single quotation marks keeps them, for
+    nothing tells them from apostrophes, as in 'TIS and BOYS'.
 
     >>> normalise("It\u2019s 7 o\u2019clock \u2013 caf\u00e9, anyone?")
     "IT'S 7 O'CLOCK CAFÉ ANYONE"
     """
     # Upper case can decompose a letter and NFKC can compose it again, and yield apostrophes.
-    upper = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).upper()
+    plain = _QUOTED.sub(r" \1 ", text).translate(_APOSTROPHES)
+    upper = unicodedata.normalize("NFKC", plain).upper()
     whole = unicodedata.normalize("NFKC", upper).translate(_APOSTROPHES)
     kept = _NO_APOSTROPHE.sub(" ", whole.translate(_KEPT))
     return " ".join(unicodedata.normalize("NFKC", kept).split())

@@ -150,9 +150,8 @@ def _unsuitable(size: int, message: str, texts: Sequence[str]) -> InputError:
         rarest = min(counts, key=lambda character: (counts[character], character))
         text = next(text for text in texts if rarest in text)
         return InputError(
-            f"{where} is too small for the characters; write {match[1]} or more, set "
-            f"wordpieces.byte_fallback, or mend the texts: the rarest character is {rarest!r}, as "
-            f"in {text[:60]!r}"
+            f"{where} is too small for the characters; write {match[1]} or more, or mend the "
+            f"texts: the rarest character is {rarest!r}, as in {text[:60]!r}"
         )
     if match := re.search(r"value <= (\d+)", message):
         return InputError(f"{where} is too large for so little text; write {match[1]} or fewer")

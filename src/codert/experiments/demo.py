@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codert.config import assignments
+from codert.config import as_assignments, assignments, nested
 from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.data.workers import processes
@@ -118,8 +118,9 @@ class Demo:
 
     def _training(self, plan: str, needs: Mapping[tuple[str, ...], tuple[str, str]]) -> Training:
         folders = (
-            f"recognisers.{'.'.join(keys)}={self.out / run / name}"
+            word
             for keys, (run, name) in needs.items()
+            for word in as_assignments(nested(("recognisers", *keys), str(self.out / run / name)))
         )
         return Training(
             name=plan,

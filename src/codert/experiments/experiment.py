@@ -78,8 +78,10 @@ class Experiment:
         if self.folds is not None and self.folds < 2:
             raise ValueError("folds is at least 2")
         for over in (self.over, *(variant.over for variant in self.plans)):
-            if "seed" in (over.get("training") or {}) or "fold" in (over.get("data") or {}):
-                raise ValueError("set: the matrix has its own keys for that, seeds and folds")
+            for section, key in (("training", "seed"), ("data", "fold")):
+                values = over.get(section)
+                if isinstance(values, dict) and key in values:
+                    raise ValueError("set: the matrix has its own keys for that, seeds and folds")
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -1,5 +1,6 @@
 """A recogniser to hand on: its folder, with a card that tells people what it is."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
         starts=_starts(plan.begun(run.resolve().name)),
         corpora=sorted({record.corpus for record, _ in scored}),
         plan=plan,
-        held_out=_held_out(plan),
+        held_out=list(map(shlex.quote, _held_out(plan))),
         record=scored[0][0] if scored else None,
         recipe=_recipe(plan),
     )

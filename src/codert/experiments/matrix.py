@@ -3,13 +3,14 @@
 import math
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codert.config import as_assignments, merged, nested
 from codert.data.dataset import DataConfig
+from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.systems import utterances_of
 from codert.experiments.cells import Cell, Planned, cells_of, planned
@@ -22,7 +23,7 @@ from codert.experiments.training import Training, train_words
 from codert.files import LOCK, held
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import is_finished
+from codert.learning.run_folder import check_heard, is_finished
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,17 @@ class Matrix:
         missing = self.missing()
         plans = {cell: self._plan(cell) for cell in self.cells}
         # Before anything is trained: what is there is of these settings, and can be scored.
-        for cell, plan in plans.items():
-            is_finished(self._folder(cell), plan)
+        finished = [cell for cell, plan in plans.items() if is_finished(self._folder(cell), plan)]
         self.check_recorded()
-        seen: list[tuple[str, DataConfig]] = []
-        for cell in missing:
-            if (cell.corpus, plans[cell].data) not in seen:
-                seen.append((cell.corpus, plans[cell].data))
-                utterances_of(self._manifests(cell), self.experiment.split, plans[cell].data)
+        records, speech = self.records.read(), _Speech(self.experiment.split)
+        for cell, plan in plans.items():
+            if cell not in missing and not self._is_heard_here(cell):
+                continue
+            utterances = speech.of(plan.data, self._manifests(cell))
+            if cell in finished:
+                check_heard(self._folder(cell), plan, utterances)
+            for key in records.keys() & self.keys(cell):
+                self.records.check_scored(key, records[key], utterances)
         trained = self.with_needs(missing)
         jobs: list[Job] = []
         for cell in (each for each in self.cells if each in trained):
@@ -194,9 +198,37 @@ class Matrix:
             over = merged(over, nested(("recognisers", *keys), folder))
         return merged(each.over, over)
 
+    def _is_heard_here(self, cell: Cell) -> bool:
+        """Whether its corpus is on this machine, which results do without."""
+        try:
+            return all(path.exists() for path in self._manifests(cell))
+        except InputError:
+            return False
+
     def _manifests(self, cell: Cell) -> list[Path]:
         where = f"{self.file}: corpora.{cell.corpus}"
         return [Path(expanded(text, where)) for text in self.experiment.corpora[cell.corpus]]
+
+
+class _Speech:
+    """What cells hear, each corpus and fold read once.
+
+    Args:
+        split: that they are scored on.
+    """
+
+    def __init__(self, split: str) -> None:
+        self._split = split
+        self._read: list[tuple[DataConfig, Sequence[Path], list[Utterance]]] = []
+
+    def of(self, config: DataConfig, manifests: Sequence[Path]) -> list[Utterance]:
+        """The utterances of all splits; raises InputError where there are none to score."""
+        for known, files, utterances in self._read:
+            if (known, files) == (config, manifests):
+                return utterances
+        utterances_of(manifests, self._split, config)
+        self._read.append((config, manifests, config.read(manifests)))
+        return self._read[-1][-1]
 
 
 def _default_out(experiment: Experiment) -> Path:

@@ -7,12 +7,14 @@ OUT/
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from codert.config import build, plain
+from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.cells import Cell
@@ -137,8 +139,7 @@ class Records:
         rows = ["\t".join(_COLUMNS)]
         rows += [f"{s.id}\t{s.speaker}\t{s.errors}\t{s.words}" for s in scores]
         write_text(self._utterances(key), "\n".join(rows) + "\n")
-        # Scores of several cells may come in at once.
-        with locked(self.folder / f".{RESULTS}.lock"):
+        with self._alone():
             records = self.read() | {key: record}
             # In the order of names, whichever was first: the file is kept and compared.
             lines = [_line(records[key]) for key in sorted(records, key=_sortable)]
@@ -150,8 +151,9 @@ class Records:
         Raises:
             InputError: see `check_plan`, or the folder cannot be written to.
         """
-        self.check_plan(name, plan)
-        write_text(self._plan(name), json.dumps(plain(_in_common(plan)), indent=2) + "\n")
+        with self._alone():
+            self.check_plan(name, plan)
+            write_text(self._plan(name), json.dumps(plain(_in_common(plan)), indent=2) + "\n")
 
     def check_plan(self, name: str, plan: Plan) -> None:
         """Raises InputError where what is recorded was trained by another plan of this name."""
@@ -184,6 +186,20 @@ class Records:
                     "and the experiment scores again"
                 ) from None
         return heard
+
+    def check_scored(self, key: Key, record: Record, utterances: Iterable[Utterance]) -> None:
+        """Raises InputError where a recogniser was scored on others than it would be today."""
+        scored = {each.id for each in self.heard(key)}
+        today = {each.id for each in utterances if each.split == record.split}
+        if other := scored - today or (len(today - scored) > record.skipped and today - scored):
+            raise InputError(
+                f"{self._utterances(key)}: was scored on other utterances than today, as "
+                f"{min(other)} shows; bring back that speech, or call the experiment something else"
+            )
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Scores of several cells may come in at once."""
+        return locked(self.folder / f".{RESULTS}.lock")
 
     def _plan(self, name: str) -> Path:
         return self.folder / PLANS / f"{name}.json"

@@ -62,6 +62,12 @@ def check(plan: Plan, where: str) -> None:
                     f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
                     f"{edge.student!r} share their decoder; match something else, or share nothing"
                 )
+    for name in {**plan.frozen, **plan.averages} if plan.edges else ():
+        if all(edge.teacher != name for edge in plan.edges):
+            teachers = dict.fromkeys(edge.teacher for edge in plan.edges)
+            raise InputError(
+                f"{where}: recognisers.{name} teaches nobody; edges are from {', '.join(teachers)}"
+            )
     if plan.data.untranscribed and all(edge.needs_labels for edge in plan.edges):
         raise InputError(
             f"{where}: data.untranscribed is true, but nothing teaches from speech without a "

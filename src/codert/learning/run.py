@@ -88,6 +88,7 @@ def train(
     check_finished(plan, starts=not resume)
     ensemble, training, development, wordpieces = prepared(plan, manifests, cache, device)
     folders = {name: folder / name for name in ensemble.made}
+    understands = plan.understands or description(manifests)
 
     def save_best(name: str, updates: int) -> None:
         card = Card(
@@ -96,7 +97,7 @@ def train(
             features=plain(plan.features),
             role=plan.recognisers[name].role,
             strategy=plan.strategy,
-            understands=plan.understands or description(manifests),
+            understands=understands,
             ctc_weight=plan.training.ctc_weight,
             updates=updates,
         )

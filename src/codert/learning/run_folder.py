@@ -13,7 +13,7 @@ runs/NAME/PLAN/
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -100,22 +100,26 @@ def skipped_in(run: Path) -> list[Skipped]:
     return [Skipped(**json.loads(line)) for line in lines]
 
 
-def check_heard(run: Path, plan: Plan, utterances: Iterable[Utterance]) -> None:
+def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
     """Raises InputError where a finished run of a plan heard others than it would hear today.
 
-    They are told by their ids: it would have to train on one that it does not know, or be scored
-    on one that it was trained on itself. And by their texts, which may have been corrected.
+    They are told by their ids, of which one may be new, be gone, or be held out now; and by their
+    texts, which may have been corrected.
     """
     known, own = known_to(run, plan)
     digests = _heard(run / HEARD)
+    hearable = {each.id for each in utterances if each.split in ("train", "dev")}
+    # What it starts or learns from may be gone, and then is not told from what it heard itself.
+    alone = all(folder.exists() for folder in plan.needs.values())
+    gone = own - hearable if alone else own.intersection(each.id for each in utterances) - hearable
+    if other := (hearable - known) | gone:
+        raise InputError(
+            f"{run}: was trained on other speech, or with other speakers held out, as "
+            f"{min(other)} shows; bring back that --data, or choose another --out"
+        )
     for each in utterances:
-        hears = each.split in ("train", "dev")
-        if (hears and each.id not in known) or (not hears and each.id in own):
-            raise InputError(
-                f"{run}: was trained on other speech, or with other speakers held out, as "
-                f"{each.id} shows; bring back that --data, or choose another --out"
-            )
-        if hears and digests.get(each.id) not in (None, "", _digest(normalise(each.text))):
+        digest = digests.get(each.id) if each.id in hearable else None
+        if digest and digest != _digest(normalise(each.text)):
             raise InputError(
                 f"{run}: was trained when {each.id} had another text; bring that back, or choose "
                 "another --out"

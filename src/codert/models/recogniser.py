@@ -115,7 +115,13 @@ class Encoder(nn.Module):
         Raises:
             InputError: they are of another shape, or of another subsampling.
         """
-        last, ends = self.body(frames, lengths)
+        made = self.body(frames, lengths)
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise InputError(
+                f"{type(self.body).__name__} made a {type(made).__name__}; it must make two "
+                "tensors, its frames and their lengths"
+            )
+        last, ends = made
         wanted = -(-lengths // self.subsampling)
         most, width = -(-frames.shape[1] // self.subsampling), self.projection.in_features
         fits = last.dim() == 3 and last.shape[::2] == (len(frames), width) and last.shape[1] > 0
