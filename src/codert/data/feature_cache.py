@@ -82,7 +82,7 @@ class FeatureCache:
         try:
             content = json.loads(index.read_text(encoding="utf-8"))
             values = np.load(frames, mmap_mode="r")
-        except (FileNotFoundError, EOFError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, EOFError, ValueError):
             return None
         end = max((offset + many for offset, many in content["index"].values()), default=0)
         whole = len(values) == end
