@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from codert.data.audio import AudioError, read_audio
+from codert.data.audio import AudioError, read_audio, seconds_of
 from codert.errors import InputError
 
 
@@ -14,6 +15,13 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     read = read_audio(tmp_path / "a.wav")
     assert read.dtype == np.float32
     np.testing.assert_allclose(read, np.full(800, 0.125), atol=1e-4)
+
+
+def test_a_name_need_not_be_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    soundfile.write(os.fsencode(path), np.full(800, 0.5), 16000)
+    assert len(read_audio(path)) == 800
+    assert seconds_of(path) == 0.05
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
@@ -34,6 +42,7 @@ def test_other_rates_keep_the_tone(tmp_path: Path, rate: int) -> None:
         ("zero.wav", "zero.wav: not readable as audio"),
         ("empty.wav", "empty.wav: holds no samples"),
         ("nan.wav", "nan.wav: holds samples that are not finite"),
+        ("endless.flac", "endless.flac: its header does not say how long it is; convert it"),
         ("headless.raw", "headless.raw: not readable as audio"),
         ("a" * 300, "not readable as audio: .*File name too long"),
     ],
@@ -42,6 +51,11 @@ def test_what_is_not_audio(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "text.wav").write_text("hello")
     (tmp_path / "zero.wav").touch()
     (tmp_path / "headless.raw").write_bytes(bytes(800))
+    soundfile.write(tmp_path / "endless.flac", np.zeros(800), 16000)
+    header = bytearray((tmp_path / "endless.flac").read_bytes())
+    header[21] &= 0xF0  # the number of samples is the last 36 bits of bytes 18 to 25
+    header[22:26] = bytes(4)
+    (tmp_path / "endless.flac").write_bytes(header)
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
     with pytest.raises(AudioError, match=message) as caught:

@@ -11,6 +11,7 @@ from codert.cli import main
 from codert.data.common_words import common, prepare
 from codert.data.description import describe, description
 from codert.data.manifest import Utterance, read_manifest, write_manifest
+from codert.errors import InputError
 
 
 def utterances(*texts: str) -> list[Utterance]:
@@ -68,6 +69,24 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(
     assert main([*words, "--data", str(tmp_path / "manifest.tsv")]) == 2
     assert "holds something else" in capsys.readouterr().err
     assert (tmp_path / "manifest.tsv").read_bytes() == before
+
+
+def test_a_link_is_followed_and_the_folder_one_is_in_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": "u", "audio": "u.wav", "text": "GO\nLEFT"}]  # as JSON lines may have it
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert prepare(tmp_path / "link", [manifest], 2)[1:] == (1, 1)
+    assert (tmp_path / "link").is_symlink()
+    [found] = read_manifest(tmp_path / "real" / "manifest.tsv")
+    assert found.text == "GO LEFT"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="cannot be replaced by the corpus; name a folder within"):
+        prepare(Path(), [manifest], 2)
 
 
 def test_what_the_corpora_teach_is_said_beside_the_manifest_too(tmp_path: Path) -> None:

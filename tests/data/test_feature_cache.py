@@ -3,12 +3,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from codert.data import feature_cache
 from codert.data.audio import read_audio
 from codert.data.feature_cache import FeatureCache, even_sample
 from codert.data.features import Fbank, FeatureConfig, mean_and_deviation
@@ -104,22 +107,36 @@ def test_many_utterances_are_computed_by_several_processes(
         np.testing.assert_array_equal(several[each.id], one[each.id])
 
 
-def test_a_killed_build_is_not_taken_for_a_whole_one(
-    tmp_path: Path, make_utterance: MakeUtterance
+@pytest.mark.parametrize("cut", [0, 3, 1500])
+def test_a_killed_build_goes_on_where_it_was(
+    cut: int, tmp_path: Path, make_utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    utterances = [make_utterance() for _ in range(3)]
+    utterances = [make_utterance(), make_utterance(0.01), make_utterance(0.7)]
     kill = """
 def killed(*arguments):
-    yield utterances[0], feature_cache._compute(feature_cache._Task(utterances, *arguments[1:]))[0]
+    yield from feature_cache._compute(feature_cache._Task(utterances[:2], *arguments[1:]))
     os.kill(os.getpid(), signal.SIGKILL)
 feature_cache._computed = killed
 """
     died = subprocess.run(in_a_process(utterances, tmp_path / "cache", kill), check=False)
     assert died.returncode == -9
-    assert list((tmp_path / "cache").glob("*.part"))
+    [part] = (tmp_path / "cache").glob("*.part")
+    os.truncate(part, part.stat().st_size - cut)  # as where the power was cut
+    left = []
+    computed = feature_cache._computed
+
+    def counted(utterances: Sequence[Utterance], *more: Any) -> Iterator[Any]:
+        left.append(len(utterances))
+        return computed(utterances, *more)
+
+    monkeypatch.setattr(feature_cache, "_computed", counted)
     cache = FeatureCache.open(tmp_path / "cache", utterances, CONFIG)
-    assert [cache.frames(each.id) for each in utterances] == [50, 50, 50]
-    assert not list((tmp_path / "cache").glob("*.part"))
+    assert left == [3 if cut else 1]
+    fresh = FeatureCache.open(tmp_path / "fresh", utterances, CONFIG)
+    assert cache.unreadable.keys() == fresh.unreadable.keys() == {"u1"}
+    for id in ("u0", "u2"):
+        np.testing.assert_array_equal(cache[id], fresh[id])
+    assert {each.suffix for each in (tmp_path / "cache").iterdir()} == {".npy", ".json", ".lock"}
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
@@ -155,11 +172,13 @@ def test_two_processes_at_once_build_one_cache(
 
 def test_a_full_disk_names_the_folder(tmp_path: Path, make_utterance: MakeUtterance) -> None:
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-    command = in_a_process([make_utterance(2.0)], tmp_path / "cache", limit)
+    utterances = [make_utterance(2.0)]
+    command = in_a_process(utterances, tmp_path / "cache", limit)
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert re.match(f"{tmp_path / 'cache'}/.*: cannot be written: ", said)
     assert "free space or name another folder" in said
-    assert not [name for name in os.listdir(tmp_path / "cache") if not name.endswith(".lock")]
+    assert FeatureCache.open(tmp_path / "cache", utterances, CONFIG).frames("u0") == 200
+    assert {each.suffix for each in (tmp_path / "cache").iterdir()} == {".npy", ".json", ".lock"}
 
 
 def test_mean_and_deviation_of_half_precision_are_those_of_the_features(

@@ -217,6 +217,16 @@ def test_a_wrong_checksum(tmp_path: Path, server: Server) -> None:
     assert is_right(prepared(tmp_path, server), tmp_path)
 
 
+def test_an_archive_that_lies_there_is_checked(tmp_path: Path, server: Server) -> None:
+    archive = tmp_path / f"{PART}.tar.gz"
+    archive.write_bytes(server.files[PLACE][:-1] + b"?")
+    with pytest.raises(InputError, match=rf"{PART}\.tar\.gz: has the md5 checksum .* deleted"):
+        prepared(tmp_path, server)
+    archive.write_bytes(server.files[PLACE])
+    assert is_right(prepared(tmp_path, server), tmp_path)
+    assert server.asked == []
+
+
 def test_a_server_that_does_not_have_it(tmp_path: Path, server: Server) -> None:
     server.files.clear()
     with pytest.raises(InputError, match=rf"^{server.url}31/{PART}\.tar\.gz: the server says 404"):

@@ -327,10 +327,12 @@ def test_runs_on_other_speech_are_not_mixed_with_what_is_there(
             assert main(words(file, tmp_path / "out", cache)) == 2
             assert "was trained on other speech" in capsys.readouterr().err
     results.write_text(kept)
-    for other in ([*rest, *test[1:]], [*speech, replace(test[0], id="new")]):
+    more = replace(test[0], text=f"{test[0].text} MORE")
+    new = replace(test[0], id="new")
+    for other in ([*rest, *test[1:]], [*speech, new], [*rest, more, *test[1:]]):
         hear(other)
         assert main(words(file, tmp_path / "out", cache)) == 2
-        assert "was scored on other utterances than today" in capsys.readouterr().err
+        assert "was scored on other utterances or texts than today" in capsys.readouterr().err
     hear(speech)
     assert main(words(file, tmp_path / "out", cache)) == 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _transcribe(options: argparse.Namespace) -> int:
             print(f"codert: {error}", file=sys.stderr)
             status = 2
         else:
-            line = {"audio": str(audio), "text": text}
-            print(json.dumps(line, ensure_ascii=False) if options.json else f"{audio}\t{text}")
+            name = os.fsencode(audio).decode(errors="backslashreplace")
+            line = {"audio": name, "text": text}
+            print(json.dumps(line, ensure_ascii=False) if options.json else f"{name}\t{text}")
     return status

@@ -1,5 +1,6 @@
 """Recordings as samples."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import soundfile
 import soxr
 
 from codert.errors import InputError
+
+_LONGEST = 1e5  # seconds; a header that says more was never completed
 
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -24,8 +27,13 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     try:
         if not path.is_file():
             raise AudioError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
-        channels, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:  # of .raw files, a TypeError
+        with opened(path) as file:
+            if file.frames > _LONGEST * file.samplerate:
+                raise AudioError(f"{path}: its header does not say how long it is; convert it")
+            own_rate = file.samplerate
+            channels = file.read(dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, TypeError, MemoryError) as error:
+        # Of .raw files it is a TypeError.
         raise AudioError(f"{path}: not readable as audio: {error}") from None
     samples: Samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
     if len(samples) == 0:
@@ -33,6 +41,21 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
     return resampled(samples, own_rate, rate)
+
+
+def opened(path: Path) -> soundfile.SoundFile:
+    """A recording whose name need not be UTF-8; raises what soundfile raises."""
+    return soundfile.SoundFile(os.fsencode(path))
+
+
+def seconds_of(path: Path) -> float:
+    """How long a recording is by its header, which may leave it out: then 0.
+
+    Raises:
+        SoundFileError: the header is unreadable, or a TypeError where the file has none.
+    """
+    with opened(path) as file:
+        return file.frames / file.samplerate if file.frames <= _LONGEST * file.samplerate else 0.0
 
 
 def resampled(samples: Samples, rate: float, new_rate: float) -> Samples:

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from codert.data.corpus_folder import making
@@ -35,7 +36,8 @@ def prepare(out: Path, manifests: Sequence[Path], count: int) -> tuple[Path, int
     digest = hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest()
     with making(out, {"common_words": count, "utterances": digest}) as folder:
         if folder:
-            write_manifest(folder / "manifest.tsv", found)
+            in_a_line = [replace(each, text=" ".join(each.text.split())) for each in found]
+            write_manifest(folder / "manifest.tsv", in_a_line)
             if said := said_beside(manifests):
                 describe(folder, said)
     return out / "manifest.tsv", len(found), len(everything)

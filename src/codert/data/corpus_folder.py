@@ -28,7 +28,9 @@ def making(folder: Path, decided_by: Mapping[str, object]) -> Iterator[Path | No
     Raises:
         InputError: `folder` holds something else or cannot be written to.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()
+    if folder.is_mount() or folder == Path.cwd():
+        raise InputError(f"{folder}: cannot be replaced by the corpus; name a folder within it")
     with locked(folder.with_name(f".{folder.name}.lock")):
         if _is_made(folder, decided_by):
             yield None

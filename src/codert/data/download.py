@@ -39,24 +39,30 @@ def download(url: str, path: Path, md5: str) -> None:
         InputError: the server does not have the file or cannot be reached, the checksum is
             wrong, or there is no room; says whether the same command goes on from there.
     """
-    if path.exists():
+    if path.exists():  # somebody else may have laid it there
+        _check(path, md5, f"{path}: has")
         return
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as file, tqdm(desc=path.name, unit="B", unit_scale=True) as progress:
             _persist(url, file, progress)
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        if found != md5:
-            part.unlink()
-            raise InputError(
-                f"{url}: what came has the md5 checksum {found}, not {md5}; it was deleted: run "
-                "the same command again, or name another server with --url"
-            )
+        _check(part, md5, f"{url}: what came has")
         part.replace(path)
     except OSError as error:
         raise unwritable(path.parent, error) from None
+
+
+def _check(path: Path, md5: str, what: str) -> None:
+    """Raises InputError where a file is not what it should be, and deletes it."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        path.unlink()
+        raise InputError(
+            f"{what} the md5 checksum {found}, not {md5}; it was deleted: run the same command "
+            "again, or name another server with --url"
+        )
 
 
 def _persist(url: str, file: IO[bytes], progress: "tqdm[Any]") -> None:

@@ -1,6 +1,8 @@
 """The features of a corpus, computed once for all trainings on a machine."""
 
 import hashlib
+import io
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from codert.data.audio import AudioError, Samples, read_audio, resampled
 from codert.data.features import Fbank, FeatureConfig, Features
 from codert.data.manifest import Utterance
 from codert.data.workers import cores, in_order, processes
-from codert.files import locked, replacing, write_text
+from codert.files import locked, unwritable, write_text
 
 _CHUNK = 32  # utterances that a process takes at a time
 _SAMPLE = 500  # utterances that the mean and the deviation are taken of
@@ -61,7 +63,7 @@ class FeatureCache:
 
         A cache belongs to one `config`, one `speed` and these very audio files with their
         sizes, times and whether they may be read. A second process that asks for it while it is
-        built waits.
+        built waits, and one that comes after a killed one goes on where that was.
 
         Raises:
             InputError: the folder cannot be written to, or the disk is full.
@@ -142,27 +144,74 @@ def _build(
     config: FeatureConfig,
     speed: float,
 ) -> None:
-    offsets: dict[str, tuple[int, int]] = {}
-    unreadable: dict[str, str] = {}
-    total = 0
-    with replacing(frames) as file:
-        _write_header(file, 0, config.mels)
-        for utterance, result in _computed(utterances, config, speed):
-            if isinstance(result, str):
-                unreadable[utterance.id] = result
-                continue
-            file.write(result.tobytes())
-            offsets[utterance.id] = (total, len(result))
-            total += len(result)
-        file.seek(0)
-        _write_header(file, total, config.mels)
+    """Compute what a process that was killed at it has not."""
+    part, log = frames.with_suffix(".part"), index.with_suffix(".log")
+    try:
+        done = _done(part, log, config.mels)
+        write_text(log, "".join(f"{json.dumps(each)}\n" for each in done))
+        with (
+            part.open("r+b" if part.exists() else "w+b") as file,
+            log.open("a", encoding="utf-8") as told,
+        ):
+            file.truncate(_bytes(done, config.mels))
+            file.seek(0, os.SEEK_END)
+            if not done:
+                _write_header(file, 0, config.mels)
+            for result in _computed(utterances[len(done) :], config, speed):
+                if not isinstance(result, str):
+                    file.write(result.tobytes())
+                    file.flush()
+                # Told once it is there: its frames, or why there are none.
+                done.append(result if isinstance(result, str) else len(result))
+                told.write(f"{json.dumps(done[-1])}\n")
+                told.flush()
+            file.seek(0)
+            _write_header(file, sum(_frames(each) for each in done), config.mels)
+        os.replace(part, frames)
+    except OSError as error:
+        raise unwritable(frames, error) from None
+    ids = [each.id for each in utterances]
+    ends = itertools.accumulate(map(_frames, done))
+    offsets = {
+        id: (end - each, each)
+        for id, each, end in zip(ids, done, ends, strict=True)
+        if not isinstance(each, str)
+    }
+    unreadable = {id: each for id, each in zip(ids, done, strict=True) if isinstance(each, str)}
     # The index comes last: where it is, the frames are whole.
     write_text(index, json.dumps({"index": offsets, "unreadable": unreadable}))
+    log.unlink(missing_ok=True)
+
+
+def _done(part: Path, log: Path, mels: int) -> list[int | str]:
+    """What is finished of a build: the frames of each utterance, or why it has none."""
+    if not (part.exists() and log.exists()):
+        return []
+    *lines, _ = log.read_text(encoding="utf-8").split("\n")  # the last may be cut off
+    try:
+        done: list[int | str] = [json.loads(line) for line in lines]
+    except ValueError:  # where the power was cut
+        return []
+    size = part.stat().st_size
+    while done and _bytes(done, mels) > size:
+        done.pop()
+    return done
+
+
+def _frames(done: int | str) -> int:
+    return 0 if isinstance(done, str) else done
+
+
+def _bytes(done: Sequence[int | str], mels: int) -> int:
+    """How much of the file is whole: a header, and the frames."""
+    header = io.BytesIO()
+    _write_header(header, 0, mels)
+    return len(header.getvalue()) + 2 * mels * sum(map(_frames, done)) if done else 0
 
 
 def _computed(
     utterances: Sequence[Utterance], config: FeatureConfig, speed: float
-) -> Iterator[tuple[Utterance, np.ndarray[tuple[int, int], np.dtype[np.float16]] | str]]:
+) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float16]] | str]:
     chunks = [utterances[i : i + _CHUNK] for i in range(0, len(utterances), _CHUNK)]
     tasks = (_Task(chunk, config, speed) for chunk in chunks)
     jobs = min(cores(), len(chunks)) or 1
@@ -171,7 +220,7 @@ def _computed(
         tqdm(total=len(utterances), desc="features", unit=" utterances") as progress,
     ):
         for chunk, results in zip(chunks, in_order(_compute, tasks, pool), strict=True):
-            yield from zip(chunk, results, strict=True)
+            yield from results
             progress.update(len(chunk))
 
 

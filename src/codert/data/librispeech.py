@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import soundfile
 from tqdm import tqdm
 
+from codert.data.audio import seconds_of
 from codert.data.description import describe
 from codert.data.download import download
 from codert.data.manifest import Utterance, write_manifest
@@ -124,7 +125,7 @@ def _utterances(folder: Path, name: str) -> Iterator[Utterance]:
             id, _, text = line.partition(" ")
             audio = transcript.with_name(f"{id}.flac")
             try:
-                seconds = float(soundfile.info(audio).duration)
+                seconds = seconds_of(audio)
             except soundfile.SoundFileError as error:
                 raise InputError(f"{audio}: not readable as audio: {error}") from None
             yield Utterance(id, audio, normalise(text), id.partition("-")[0], split, seconds)

@@ -10,6 +10,7 @@ from typing import Any
 
 import soundfile
 
+from codert.data.audio import seconds_of
 from codert.errors import InputError
 from codert.files import replacing
 
@@ -164,7 +165,7 @@ def _number(seconds: str | float, where: str) -> float:
 
 def _header_seconds(audio: Path) -> float:
     try:
-        return float(soundfile.info(audio).duration)
+        return seconds_of(audio)
     except (soundfile.SoundFileError, TypeError):
         return 0.0  # whoever reads the samples finds out why
 

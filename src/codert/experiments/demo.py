@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codert.config import as_assignments, assignments, nested
-from codert.data.dataset import Skipped
+from codert.data.dataset import DataConfig, Skipped
 from codert.data.manifest import Utterance
 from codert.data.workers import processes
 from codert.errors import InputError
@@ -72,7 +72,7 @@ class Demo:
         outcome = run_jobs(self.trainings(), _AT_ONCE)
         if outcome.failed:
             raise InputError("; ".join(f"{plan}: {why}" for plan, why in outcome.failed.items()))
-        systems = self._score(test)
+        systems = self._score(test, held_out)
         rows = results(list(systems.values()), systems["alone"])
         write_text(self.out / "results.json", json.dumps(rows, indent=2) + "\n")
         everything = held_out.read([self.manifest])
@@ -89,6 +89,7 @@ class Demo:
             corpus,
             runs=self.out,
             cache=self.cache,
+            config=held_out,
             command=self.command,
             left_out=list(left_out.values()),
         )
@@ -133,16 +134,16 @@ class Demo:
             over=(*self.over, *folders),
         )
 
-    def _score(self, test: Sequence[Utterance]) -> dict[str, System]:
+    def _score(self, test: Sequence[Utterance], config: DataConfig) -> dict[str, System]:
         # Processes, not threads: greedy decoding is Python between small products.
         with processes(_AT_ONCE) as pool:
             assert pool is not None
             scored = {
-                plan: pool.submit(_score, self.out / plan / name, test, self.cache)
+                plan: pool.submit(_score, self.out / plan / name, test, self.cache, config)
                 for plan, name in SYSTEMS.items()
             }
             return {plan: future.result() for plan, future in scored.items()}
 
 
-def _score(folder: Path, test: Sequence[Utterance], cache: Path) -> System:
-    return score_system(folder, test, cache, machine("cpu", threads=1))
+def _score(folder: Path, test: Sequence[Utterance], cache: Path, config: DataConfig) -> System:
+    return score_system(folder, test, cache, machine("cpu", threads=1), config=config)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from codert.config import build, plain
 from codert.data.manifest import Utterance
+from codert.data.text import normalise
 from codert.errors import InputError
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.cells import Cell
@@ -188,13 +189,19 @@ class Records:
         return heard
 
     def check_scored(self, key: Key, record: Record, utterances: Iterable[Utterance]) -> None:
-        """Raises InputError where a recogniser was scored on others than it would be today."""
-        scored = {each.id for each in self.heard(key)}
-        today = {each.id for each in utterances if each.split == record.split}
-        if other := scored - today or (len(today - scored) > record.skipped and today - scored):
+        """Raises InputError where a recogniser was scored on others than it would be today.
+
+        They are told by their ids and how many words they have.
+        """
+        scored = {each.id: each.words for each in self.heard(key)}
+        spoken = (each for each in utterances if each.split == record.split)
+        today = {each.id: len(normalise(each.text).split()) for each in spoken}
+        new = today.keys() - scored
+        other = {id for id, words in scored.items() if today.get(id) != words}
+        if other := other or (new if len(new) > record.skipped else set()):
             raise InputError(
-                f"{self._utterances(key)}: was scored on other utterances than today, as "
-                f"{min(other)} shows; bring back that speech, or call the experiment something else"
+                f"{self._utterances(key)}: was scored on other utterances or texts than today, as "
+                f"{min(other)} shows; bring those back, or call the experiment something else"
             )
 
     def _alone(self) -> AbstractContextManager[None]:

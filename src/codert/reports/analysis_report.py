@@ -206,7 +206,7 @@ def _masses(name: str, analysis: Analysis) -> list[tuple[str, ...]]:
 
 def _names(runs: Sequence[str]) -> list[str]:
     """Folders of recognisers, without the folders above that they have in common."""
-    above = os.path.commonpath([Path(run).absolute().parents[1] for run in runs])
+    above = os.path.commonpath([Path(run).absolute().parent.parent for run in runs])
     return [os.path.relpath(run, above) for run in runs]
 
 

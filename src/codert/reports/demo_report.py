@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codert.analysis.analysis import Analysed, analyse
 from codert.config import yaml_of
-from codert.data.dataset import Skipped
+from codert.data.dataset import DataConfig, Skipped
 from codert.data.manifest import Utterance
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
@@ -29,6 +29,7 @@ def report_of(
     *,
     runs: Path,
     cache: Path,
+    config: DataConfig,
     command: str,
     left_out: Sequence[Skipped],
 ) -> Report:
@@ -40,6 +41,7 @@ def report_of(
         corpus: utterances by split; systems were scored on `test`.
         runs: folder of the runs.
         cache: where features are kept.
+        config: how utterances are put together.
         command: that makes the report again.
         left_out: utterances that could not be used.
     """
@@ -58,7 +60,7 @@ def report_of(
         portions=[Portion.of(split, utterances) for split, utterances in corpus.items()],
         results=rows,
         curves=curves,
-        analyses=_analyses(systems, test, cache),
+        analyses=_analyses(systems, test, cache, config),
         detailed=[_DETAILED],
         examples=[
             Example(
@@ -112,7 +114,7 @@ def from_here(folder: str) -> str:
 
 
 def _analyses(
-    systems: Mapping[str, System], test: Sequence[Utterance], cache: Path
+    systems: Mapping[str, System], test: Sequence[Utterance], cache: Path, config: DataConfig
 ) -> dict[str, Analysed]:
     """Over some test utterances; the teacher first, whom students are held against."""
     names = sorted(systems, key=lambda name: name != _TEACHER)
@@ -120,7 +122,8 @@ def _analyses(
     traced = [u.id for u in _some(utterances, _TRACED)]
     folders = [systems[name].folder for name in names]
     device = machine("cpu", threads=1)
-    return dict(zip(names, analyse(folders, utterances, cache, device, traced=traced), strict=True))
+    analysed = analyse(folders, utterances, cache, device, config=config, traced=traced)
+    return dict(zip(names, analysed, strict=True))
 
 
 def _some(utterances: Sequence[Utterance], many: int) -> Sequence[Utterance]:
