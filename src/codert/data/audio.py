@@ -27,8 +27,8 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     try:
         if not path.is_file():
             raise AudioError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}")
-        with opened(path) as file:
-            if file.frames > _LONGEST * file.samplerate:
+        with _opened(path) as file:
+            if not _is_complete(file):
                 raise AudioError(f"{path}: its header does not say how long it is; convert it")
             own_rate = file.samplerate
             channels = file.read(dtype="float32", always_2d=True)
@@ -43,7 +43,7 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     return resampled(samples, own_rate, rate)
 
 
-def opened(path: Path) -> soundfile.SoundFile:
+def _opened(path: Path) -> soundfile.SoundFile:
     """A recording whose name need not be UTF-8; raises what soundfile raises."""
     return soundfile.SoundFile(os.fsencode(path))
 
@@ -54,8 +54,13 @@ def seconds_of(path: Path) -> float:
     Raises:
         SoundFileError: the header is unreadable, or a TypeError where the file has none.
     """
-    with opened(path) as file:
-        return file.frames / file.samplerate if file.frames <= _LONGEST * file.samplerate else 0.0
+    with _opened(path) as file:
+        return file.frames / file.samplerate if _is_complete(file) else 0.0
+
+
+def _is_complete(file: soundfile.SoundFile) -> bool:
+    """Whether the header says how long it is."""
+    return bool(file.frames <= _LONGEST * file.samplerate)
 
 
 def resampled(samples: Samples, rate: float, new_rate: float) -> Samples:

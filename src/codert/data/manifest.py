@@ -18,8 +18,6 @@ COLUMNS = ("id", "split", "speaker", "seconds", "audio", "text")
 REQUIRED = ("id", "audio", "text")
 # There may be others, which nothing is trained on or chosen by.
 SPLITS = ("train", "dev", "test")
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -123,7 +123,7 @@ def cells(result: Result) -> tuple[str, ...]:
         result["strategy"],
         f"{result['encoder_params']:,}",
         rate if low is None or high is None else f"{rate} [{low:.2f}, {high:.2f}]",
-        _reduction(result["werr"], result["werr_ci"]),
+        reduction(result["werr"], result["werr_ci"]),
         "-" if result["p"] is None else f"{result['p']:.2g}",
     )
 
@@ -166,7 +166,8 @@ def columns(rows: Sequence[Sequence[str]], names: int) -> str:
     )
 
 
-def _reduction(werr: float | None, interval: Sequence[float] | None) -> str:
+def reduction(werr: float | None, interval: Sequence[float] | None = None) -> str:
+    """WERR as text, as in +12.0 [+4.1, +19.5]."""
     if werr is None:
         return "-"
     return f"{werr:+.1f}" + (f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else "")

@@ -64,8 +64,7 @@ def by_drawn(speakers: Sequence[str], *counts: Sequence[Number]) -> list[list[Nu
     sums: list[dict[str, Number]] = [{} for _ in counts]
     for by_speaker, each in zip(sums, counts, strict=True):
         for speaker, count in zip(speakers, each, strict=True):
-            before = by_speaker.get(speaker)
-            by_speaker[speaker] = count if before is None else before + count
+            by_speaker[speaker] = by_speaker.get(speaker, 0) + count
     return [list(by_speaker.values()) for by_speaker in sums]
 
 
@@ -233,7 +232,7 @@ def _check_errors(reference: npt.NDArray[np.int64]) -> None:
 def _comparison(counts: npt.NDArray[np.int64], resampled: npt.NDArray[np.int64]) -> Comparison:
     """From the counts of both systems by what is drawn, (2, N, ...), and their sums in each
     sample, (2, samples)."""
-    by_drawn = (counts[0] - counts[1]).reshape(counts.shape[1], -1).sum(1)
+    differences = (counts[0] - counts[1]).reshape(counts.shape[1], -1).sum(1)
     reference, system = resampled
     avoided = reference - system
     # Where there is no error to avoid, those that are made are infinitely many more.
@@ -243,10 +242,10 @@ def _comparison(counts: npt.NDArray[np.int64], resampled: npt.NDArray[np.int64])
         low, high = np.nan_to_num(np.percentile(reduced, [2.5, 97.5]), nan=-np.inf)
     against = min(int((avoided <= 0).sum()), int((avoided >= 0).sum()))
     return Comparison(
-        werr=100 * float(by_drawn.sum() / counts[0].sum()),
+        werr=100 * float(differences.sum() / counts[0].sum()),
         low=float(low),
         high=float(high),
-        p=min(1.0, max(_least(by_drawn), 2 * (1 + against) / (1 + len(avoided)))),
+        p=min(1.0, max(_least(differences), 2 * (1 + against) / (1 + len(avoided)))),
     )
 
 

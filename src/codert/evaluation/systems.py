@@ -102,12 +102,16 @@ def utterances_of(manifests: Sequence[Path], split: str, held_out: DataConfig) -
     Raises:
         InputError: a manifest or a speaker is wrong, or the split is empty.
     """
-    everything = held_out.read(manifests)
+    return of_split(held_out.read(manifests), split, manifests[0])
+
+
+def of_split(everything: Sequence[Utterance], split: str, where: Path) -> list[Utterance]:
+    """Those of a split; raises InputError, which names the manifest `where`, if there are none."""
     chosen = [u for u in everything if u.split == split]
     if not chosen:
         known = ", ".join(sorted({u.split for u in everything}))
         raise InputError(
-            f"{manifests[0]}: no utterance of split {split} (there are: {known}); choose another, "
+            f"{where}: no utterance of split {split} (there are: {known}); choose another, "
             "or name the speakers to hold out in a file for --settings"
         )
     return chosen

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
-from codert.evaluation.results import columns
+from codert.evaluation.results import columns, reduction
 from codert.experiments.comparison import Row
 
 Format = Literal["text", "markdown", "json"]
@@ -44,27 +44,19 @@ def _table(rows: Sequence[Row], format: Format) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     spread = "" if row["wer_sd"] is None else f" ± {row['wer_sd']:.2f}"
-    gain = _gain(row["werr"])
-    if row["werr_ci"] is not None:
-        low, high = row["werr_ci"]
-        gain += f" [{low:+.1f}, {high:+.1f}]"
     return (
         row["plan"],
         row["recogniser"],
         f"{row['encoder_params']:,}",
         str(len(row["seeds"])),
         f"{row['wer']:.2f}{spread}",
-        gain,
+        reduction(row["werr"], row["werr_ci"]),
         _p(row["p"]),
         _p(row["mapsswe"]),
-        ", ".join(map(_gain, row["werr_by_seed"] or [None])),
+        ", ".join(map(reduction, row["werr_by_seed"] or [None])),
         "-" if row["seconds"] is None else f"{row['seconds']:,.0f}",
         "-" if row["cost"] is None else f"{row['cost']:.2f}",
     )
-
-
-def _gain(werr: float | None) -> str:
-    return "-" if werr is None else f"{werr:+.1f}"
 
 
 def _p(p: float | None) -> str:

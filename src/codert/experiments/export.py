@@ -21,6 +21,7 @@ from codert.learning.plan import Part, Plan, parts_by_folder
 from codert.learning.run import wordpieces_of
 from codert.learning.run_folder import (
     HEARD,
+    gone_from,
     heard_by,
     known_to,
     placeless,
@@ -203,10 +204,8 @@ def _heard(run: Path, plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")
     known, own = known_to(run.resolve().parent, plan)
-    # What it starts or learns from may be gone, and then is not told from what it heard itself.
-    partly = own.difference(each.id for each in everything)
-    alone = all(folder.exists() for folder in plan.needs.values())
-    if not known.issuperset(each.id for each in heard) or (partly and alone):
+    gone = gone_from((each.id for each in everything), own, plan)
+    if gone or not known.issuperset(each.id for each in heard):
         raise _not_trained_on(run, manifests)
     return heard
 

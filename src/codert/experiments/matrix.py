@@ -12,7 +12,7 @@ from codert.config import as_assignments, merged, nested
 from codert.data.dataset import DataConfig
 from codert.data.manifest import Utterance
 from codert.errors import InputError
-from codert.evaluation.systems import utterances_of
+from codert.evaluation.systems import of_split
 from codert.experiments.cells import Cell, Planned, cells_of, planned
 from codert.experiments.experiment import Experiment, expanded, read_experiment
 from codert.experiments.jobs import Job, Outcome, run_jobs
@@ -226,9 +226,10 @@ class _Speech:
         for known, files, utterances in self._read:
             if (known, files) == (config, manifests):
                 return utterances
-        utterances_of(manifests, self._split, config)
-        self._read.append((config, manifests, config.read(manifests)))
-        return self._read[-1][-1]
+        utterances = config.read(manifests)
+        of_split(utterances, self._split, manifests[0])
+        self._read.append((config, manifests, utterances))
+        return utterances
 
 
 def _default_out(experiment: Experiment) -> Path:

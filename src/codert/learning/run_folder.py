@@ -109,10 +109,9 @@ def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
     known, own = known_to(run, plan)
     digests = _heard(run / HEARD)
     hearable = {each.id for each in utterances if each.split in ("train", "dev")}
-    # What it starts or learns from may be gone, and then is not told from what it heard itself.
-    alone = all(folder.exists() for folder in plan.needs.values())
-    gone = own - hearable if alone else own.intersection(each.id for each in utterances) - hearable
-    if other := (hearable - known) | gone:
+    everything = {each.id for each in utterances}
+    held_out = everything - hearable
+    if other := (hearable - known) | (own & held_out) | gone_from(everything, own, plan):
         raise InputError(
             f"{run}: was trained on other speech, or with other speakers held out, as "
             f"{min(other)} shows; bring back that --data, or choose another --out"
@@ -130,7 +129,17 @@ def known_to(run: Path, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
     """The ids that a finished run of a plan heard or skipped, and those that it heard itself."""
     heard = heard_by(run)
     known = heard.union(each.id for each in skipped_in(run))
-    return known, heard.difference(*map(heard_by, plan.needs.values()))
+    # Parts that start from one folder share its file.
+    return known, heard.difference(*map(heard_by, set(plan.needs.values())))
+
+
+def gone_from(ids: Iterable[str], own: frozenset[str], plan: Plan) -> frozenset[str]:
+    """Those that a run of a plan heard itself and that are not among `ids`.
+
+    What it starts or learns from may be gone, and then is not told from what it heard itself: none.
+    """
+    there = all(folder.exists() for folder in plan.needs.values())
+    return own.difference(ids) if there else frozenset()
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:

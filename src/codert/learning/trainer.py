@@ -154,7 +154,6 @@ class Trainer:
                     position.core_seconds = time.process_time() - clock
                     record(rates)
                     shown |= {f"dev {k}": f"{v:.1f}%" for k, v in rates.items() if k[:3] == "wer"}
-                position.core_seconds = time.process_time() - clock
                 self.save()
 
     @property
