@@ -2,9 +2,10 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("MPLBACKEND", "Agg")
+# Whatever the shell says: figures must not depend on it, nor on the order of tests.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["MPLBACKEND"] = "Agg"
 
 import torch
 
@@ -16,10 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings as hypothesis_settings
 
 from codert.data.manifest import Utterance, write_manifest
 
 from .tiny import RATE, TINY, spoken
+
+# The machine may be busy, and a failure must come back.
+hypothesis_settings.register_profile("shared machine", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("shared machine")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,7 +9,7 @@ from codert.errors import InputError
 FINITE = st.floats(-100, 100)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(FINITE, st.integers(0, 4)), min_size=1).filter(
         lambda x: any(n for _, n in x)

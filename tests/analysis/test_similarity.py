@@ -56,7 +56,7 @@ def test_what_length_and_frequency_explain_is_not_taken_for_likeness() -> None:
     assert np.mean(np.array(p) <= 0.1) < 0.2
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 99)), min_size=1, max_size=60))
 def test_groups_hold_each_piece_once_and_are_alike_in_length(
     pieces: list[tuple[int, int]],

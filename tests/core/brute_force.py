@@ -16,7 +16,7 @@ from codert.lattice import AdditiveLattice, Lattice, MLPLattice
 
 JOINTS = ("additive", "mlp")
 
-few = settings(max_examples=25, deadline=None, derandomize=True)
+few = settings(max_examples=25)
 
 
 @dataclass(frozen=True)

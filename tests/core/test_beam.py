@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codert.decoding import beam_search, greedy
+from codert.decoding import beam_search, decode, greedy
 from codert.models.joint import JointConfig
 from codert.models.predictor import PredictorConfig
 from codert.models.recogniser import Encoded, Recogniser
@@ -67,6 +67,21 @@ def test_a_width_of_1_is_greedy(
     assert [[list(x.labels) for x in beam] for beam in found] == [
         [labels] for labels in greedy(model, encoded, most)
     ]
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_what_is_decoded_is_the_likeliest_of_the_beam_asked_for(width: int) -> None:
+    narrower = []
+    for seed in range(8):
+        model = recogniser(PREDICTORS[2], JOINTS[0], seed)
+        encoded = encode(model, [20, 9], seed)
+        found, before = (
+            [list(max(beam, key=lambda x: x.log_probability).labels) for beam in beams]
+            for beams in (beam_search(model, encoded, n) for n in (width, width - 1))
+        )
+        assert decode(model, encoded, width) == found
+        narrower.append(before != found)
+    assert any(narrower), "no width finds more than a narrower one"
 
 
 @predictors
@@ -166,5 +181,6 @@ def test_what_the_teacher_says_of_nan_is_nan() -> None:
 
 def test_a_width_that_holds_nothing_is_refused() -> None:
     model = recogniser(PREDICTORS[0], JOINTS[0], 0)
-    with pytest.raises(ValueError, match="width is 0; it is at least 1"):
-        beam_search(model, encode(model, [4], 0), 0)
+    for search in (beam_search, decode):
+        with pytest.raises(ValueError, match="width is 0; it is at least 1"):
+            search(model, encode(model, [4], 0), 0)

@@ -4,12 +4,13 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
+from torch import Tensor
 from torch.testing import assert_close
 
 from codert.transducer import recursion, recursion_torch, transducer_loss
@@ -19,10 +20,17 @@ from .brute_force import JOINTS, Case, arc_scores, cases, dense_loss, few, gradi
 joints = pytest.mark.parametrize("joint", JOINTS)
 
 
-def form(package: str) -> Any:
+def form(package: str) -> Callable[..., tuple[Tensor, ...]]:
     """The recursion that a package compiles; Triton's is interpreted where there is no GPU."""
     pytest.importorskip(package)
-    return importlib.import_module(f"codert.transducer.recursion_{package}")
+    module = importlib.import_module(f"codert.transducer.recursion_{package}")
+    device = "cuda" if package == "triton" and torch.cuda.is_available() else "cpu"
+
+    def forward_backward(*arguments: Tensor) -> tuple[Tensor, ...]:
+        results = module.forward_backward(*(x.to(device) for x in arguments))
+        return tuple(x.cpu() for x in results)
+
+    return forward_backward
 
 
 compiled = pytest.mark.parametrize("package", ["numba", "triton"])
@@ -35,7 +43,7 @@ def test_compiled_and_plain_recursions_agree(package: str, case: Case) -> None:
     blank, label = (x.detach() for x in arc_scores(case.logits(), case.labels))
     arguments = blank, label, case.frame_lengths, case.label_lengths
     for mine, plain in zip(
-        form(package).forward_backward(*arguments),
+        form(package)(*arguments),
         recursion_torch.forward_backward(*arguments),
         strict=True,
     ):
@@ -43,7 +51,7 @@ def test_compiled_and_plain_recursions_agree(package: str, case: Case) -> None:
     # All sum in float64, so in float32 only their input and output are rounded.
     arguments = blank.float(), label.float(), case.frame_lengths, case.label_lengths
     for mine, plain in zip(
-        form(package).forward_backward(*arguments),
+        form(package)(*arguments),
         recursion_torch.forward_backward(*arguments),
         strict=True,
     ):
@@ -57,7 +65,7 @@ def test_recursions_read_strided_scores(package: str) -> None:
     blank, label = (x.detach() for x in arc_scores(case.logits(), case.labels))
     blank_t, label_t = (x.mT.contiguous().mT for x in (blank, label))
     lengths = case.frame_lengths, case.label_lengths
-    recursive = form(package).forward_backward
+    recursive = form(package)
     for mine, theirs in zip(
         recursive(blank_t, label_t, *lengths), recursive(blank, label, *lengths), strict=True
     ):
@@ -69,6 +77,8 @@ def test_recursions_read_strided_scores(package: str) -> None:
 def test_each_recursion_alone_trains(
     joint: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if package == "triton" and torch.cuda.is_available():
+        pytest.skip("what is on the CPU cannot go through a GPU's kernel")
     form(package)
     monkeypatch.setitem(recursion._FORMS, "cpu", package)
     case = make_case(joint, [4, 2, 1], [1, 3, 0], more_frames=1, more_labels=1)
@@ -128,8 +138,6 @@ def test_recursions_keep_nan(package: str) -> None:
     lengths = case.frame_lengths, case.label_lengths
     before = recursion_torch.forward_backward(blank, label, *lengths)
     blank[0, 1, 1] = torch.nan
-    for mine, other in zip(
-        form(package).forward_backward(blank, label, *lengths), before, strict=True
-    ):
+    for mine, other in zip(form(package)(blank, label, *lengths), before, strict=True):
         assert mine[0].isnan().any()
         assert_close(mine[1], other[1])  # the other utterance is as it was

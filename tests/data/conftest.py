@@ -4,15 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import settings
 
 from codert.data.manifest import Utterance
 from codert.data.wordpieces import WordPieceConfig, WordPieces
 
 TEXTS = ("SEVEN DOGS", "NINE CATS AND A DOG", "SAD EGGS", "AN OCEAN", "GATES AND DOTS", "VAN")
-
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
 
 MakeUtterance = Callable[..., Utterance]
 

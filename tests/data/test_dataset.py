@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -289,10 +290,12 @@ def test_mean_and_deviation_normalise(corpus: list[Utterance], make_dataset: Mak
 def test_stopping_early_leaves_no_thread(
     corpus: list[Utterance], make_dataset: MakeDataset
 ) -> None:
-    batches = make_dataset(corpus, NOISY).batches(0)
+    dataset, before = make_dataset(corpus, NOISY), set(threading.enumerate())
+    batches = dataset.batches(0)
     next(batches)
+    assert not before.issuperset(threading.enumerate())
     batches.close()  # type: ignore[attr-defined]
-    assert list(make_dataset(corpus, NOISY).batches(0))
+    assert before.issuperset(threading.enumerate())
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 900))

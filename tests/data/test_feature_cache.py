@@ -81,6 +81,19 @@ def test_other_settings_or_other_audio_make_another_cache(
     assert frames() == 70
 
 
+def test_audio_that_was_rewritten_makes_another_cache(
+    tmp_path: Path, make_utterance: MakeUtterance
+) -> None:
+    utterance = make_utterance()
+    before = FeatureCache.open(tmp_path / "cache", [utterance], CONFIG)["u0"]
+    utterance.audio.write_bytes(make_utterance().audio.read_bytes())
+    later = utterance.audio.stat().st_mtime + 1
+    os.utime(utterance.audio, (later, later))
+    after = FeatureCache.open(tmp_path / "cache", [utterance], CONFIG)["u0"]
+    assert before.shape == after.shape
+    assert (before != after).any()
+
+
 def test_what_cannot_be_read_is_told_with_the_reason(
     tmp_path: Path, make_utterance: MakeUtterance
 ) -> None:

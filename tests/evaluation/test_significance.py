@@ -2,7 +2,6 @@ import itertools
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def made_up(
     return first.tolist(), second.tolist(), words.tolist()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(UTTERANCES)
 def test_interval_contains_the_rate(rows: list[tuple[int, int, int]]) -> None:
     errors, _, words = zip(*rows, strict=True)
@@ -55,7 +54,7 @@ def test_speakers_are_drawn_where_there_are_several() -> None:
     assert bootstrap_interval(errors, words) == bootstrap_interval([1, 2], [2, 4])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(UTTERANCES)
 def test_comparison_has_the_sign_of_the_difference(rows: list[tuple[int, int, int]]) -> None:
     reference, system, _ = zip(*rows, strict=True)
@@ -65,7 +64,7 @@ def test_comparison_has_the_sign_of_the_difference(rows: list[tuple[int, int, in
     assert found.low <= found.high
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(UTTERANCES)
 def test_p_agrees_with_the_interval(rows: list[tuple[int, int, int]]) -> None:
     reference, system, _ = zip(*rows, strict=True)
@@ -141,13 +140,6 @@ def test_p_of_few_is_no_surer_than_their_signs() -> None:
     assert compare([10, 10, 5, 5], [9, 9, 5, 5]).p == 0.5
     assert compare([10] * 6, [9] * 6).p == 2 / 2**6
     assert compare_over_seeds([[10, 10]] * 2, [[9, 9]] * 2, ["a", "b"]).p == 0.5
-
-
-def test_ten_thousand_samples_are_quick() -> None:
-    reference, system, _ = made_up(1200, 0.3, 0.25)
-    started = time.process_time()
-    compare(reference, system)
-    assert time.process_time() - started < 1
 
 
 def test_nothing_to_compare_is_refused() -> None:

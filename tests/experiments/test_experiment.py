@@ -97,7 +97,7 @@ def test_a_line_for_each_recogniser_and_a_row_for_each_utterance(whole: Path) ->
         assert list(line) == KEYS
         assert (line["experiment"], line["corpus"], line["split"]) == ("tiny", "tones", "test")
         assert line["fold"] is None
-        assert line["strategy"] == line["role"] if line["plan"] == "teacher" else "static"
+        assert line["strategy"] == ("teacher" if line["plan"] == "teacher" else "static")
         assert 0 < line["encoder_params"] < line["total_params"]
         assert line["updates"] > 0
         assert line["seconds"] >= 0
@@ -176,7 +176,7 @@ def test_killed_stopped_and_moved_it_finds_the_same(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     # What it had begun goes on by itself, and is waited for.
-    assert main(words(one, out, cache, "--for", "4s")) == 0
+    assert main(words(one, out, cache, "--for", "1s")) == 0
     assert "of 3 cells are left; the same command goes on" in capsys.readouterr().err
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(out, elsewhere)

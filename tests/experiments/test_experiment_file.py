@@ -1,11 +1,17 @@
 """An experiment's file: what it makes, and what is said of mistakes in it."""
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codert.errors import InputError
+from codert.evaluation.scoring import UtteranceScore
+from codert.experiments.comparison import rows_of
 from codert.experiments.matrix import Matrix
+from codert.experiments.records import Record, Records
 
 from ..tiny import RECIPES
 
@@ -158,9 +164,69 @@ def test_every_experiment_of_the_repository_is_one(file: Path) -> None:
     assert made.experiment.name == file.stem
 
 
-def test_without_results_the_table_says_so(tmp_path: Path) -> None:
-    from codert.experiments.comparison import rows_of
+RECORD = Record(
+    experiment="good",
+    plan="alone",
+    strategy="alone",
+    recogniser="student",
+    role="student",
+    corpus="tones",
+    split="test",
+    fold=None,
+    seed=0,
+    encoder_params=1,
+    total_params=2,
+    updates=3,
+    wer=5.0,
+    errors=1,
+    words=20,
+    seconds=1.0,
+    commit=None,
+    command="codert train recipes/alone.yaml",
+)
 
+
+def score(id: str, words: int = 10) -> UtteranceScore:
+    return UtteranceScore(id, "s", "", "", 1, words, 0, 0)
+
+
+@pytest.mark.parametrize("other", ["plan", "seed"])
+@pytest.mark.parametrize("heard", [score("c"), score("b", words=11)])
+def test_scores_of_other_utterances_are_not_compared(
+    other: str, heard: UtteranceScore, tmp_path: Path
+) -> None:
+    seeds = "seeds: [0, 1]" if other == "seed" else "seeds: [0]"
+    made = matrix(tmp_path, GOOD.replace("seeds: [0, 1]", seeds))
+    made.records.add(RECORD, [score("a"), score("b")])
+    record = replace(RECORD, seed=1) if other == "seed" else replace(RECORD, plan="static")
+    made.records.add(record, [score("a"), heard])
+    with pytest.raises(InputError, match=r"(other|different) utterances"):
+        rows_of(made)
+
+
+ADDING = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from codert.experiments.records import Records
+from tests.experiments.test_experiment_file import RECORD, score
+folder, first = Path(sys.argv[1]), int(sys.argv[2])
+(folder / f"ready{first}").touch()
+while not (folder / f"ready{1 - first}").exists():
+    pass
+for seed in range(first, 60, 2):
+    Records(folder).add(replace(RECORD, seed=seed), [score("a")])
+"""
+
+
+def test_scorings_side_by_side_lose_no_record(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ADDING, str(tmp_path)]
+    both = [subprocess.Popen([*command, str(first)], cwd=RECIPES.parent) for first in (0, 1)]
+    assert [each.wait() for each in both] == [0, 0]
+    assert {key[0].seed for key in Records(tmp_path).read()} == set(range(60))
+
+
+def test_without_results_the_table_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing of good is recorded yet"):
         rows_of(matrix(tmp_path, GOOD))
     with pytest.raises(InputError, match="no plan 'nobody' to compare with"):

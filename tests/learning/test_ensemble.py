@@ -173,11 +173,6 @@ def test_a_front_end_without_weights_is_not_shared(tmp_path: Path) -> None:
         read_plan(path)
 
 
-def test_what_edges_have_in_common_is_keys_and_values(settings: Path) -> None:
-    with pytest.raises(InputError, match=r"edge is \['lattice'\]; write keys and values"):
-        tiny_plan("tandem", settings, edge=["lattice"])
-
-
 @pytest.mark.parametrize("at", [2, 5])
 def test_a_run_with_all_shared_resumes_bit_equal(
     at: int,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from codert.config import assignments, build, merged, plain
+from codert.config import assignments, build, plain
 from codert.errors import InputError
 from codert.learning.edges import DecoderLogitEdge, EncoderLogitEdge, LatticeEdge
 from codert.learning.plan import Plan
@@ -72,6 +72,13 @@ def assert_refused(path: Path, complaint: str) -> None:
             r"edges\[0\].cells is 'likely'; write 'uniform' or 'teacher' or 'student' or",
         ),
         (edge("match: encoder_logits, gauge: mean"), "write 'as_trained' or 'centred'"),
+        *[
+            (
+                edge(f"match: lattice, schedule: {{{keys}}}"),
+                r"edges\[0\]\.schedule: start and end are from 0 to 1, in this order; ramp and",
+            )
+            for keys in ("start: 0.9, end: 0.1", "start: -0.1", "end: 2", "ramp: -1", "fade: -1")
+        ],
         (edge("match: decoder_logits, shift: 1"), "shift is not a known key"),
         (edge("match: path_posterior, cells: teacher"), "cells is not a known key"),
         (
@@ -421,10 +428,6 @@ def test_settings_and_values_are_laid_over(settings: Path) -> None:
     assert plan.training.epochs == 7
     assert tiny_plan("alone", settings, training={"fastemit": -0.1}).training.fastemit == -0.1
     assert plan.models["small"].encoder.subsampling == 4
-
-
-def test_merging_goes_key_by_key() -> None:
-    assert merged({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}}) == {"a": {"x": 1, "y": 3}}
 
 
 def test_the_rate_warms_up_and_comes_down() -> None:

@@ -408,14 +408,14 @@ def test_bad_utterances_are_skipped_and_listed(
     assert len(listed.splitlines()) == len(bad)
 
 
-def test_utterances_too_short_for_ctc_are_counted_and_still_learnt(
+def test_utterances_too_short_for_ctc_are_counted_once(
     run: Any, corpus: Path, settings: Path, tmp_path: Path
 ) -> None:
     utterances = read_manifest(corpus)
     good = next(u for u in utterances if u.split == "train")
     crowded = Utterance("crowded", good.audio, "ABCDE" * 100, "s", "train", 1.0)
     write_manifest(tmp_path / "manifest.tsv", [*utterances, crowded])
-    plan = tiny_plan("alone", settings, training={"epochs": 1, "ctc_weight": 0.3})
+    plan = tiny_plan("alone", settings, training={"epochs": 2, "ctc_weight": 0.3})
     assert run(plan, manifest=tmp_path / "manifest.tsv").too_short_for_ctc == 1
 
 
@@ -464,6 +464,16 @@ def test_a_development_split_without_texts_is_refused_at_once(
     write_manifest(tmp_path / "manifest.tsv", utterances)
     with pytest.raises(InputError, match=r"split dev has 6 utterances and no text"):
         run(tiny_plan("alone", settings), manifest=tmp_path / "manifest.tsv")
+
+
+def test_a_corpus_without_a_training_split_is_refused_at_once(
+    run: Any, settings: Path, corpus: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "manifest.tsv"
+    write_manifest(manifest, [u for u in read_manifest(corpus) if u.split == "dev"])
+    with pytest.raises(InputError, match=r"manifest\.tsv: no utterance of split train; mark some$"):
+        run(tiny_plan("alone", settings), manifest=manifest)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_is_not_overwritten_by_another_run(run: Any, settings: Path) -> None:
