@@ -1,4 +1,7 @@
-"""Files that are either whole or absent, also when a process is killed or two build at once."""
+"""Files that are either whole or absent, also when a process is killed.
+
+Who may write one while another does takes a lock.
+"""
 
 import fcntl
 import os

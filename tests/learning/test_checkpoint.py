@@ -64,12 +64,24 @@ def test_a_checkpoint_without_a_position_is_refused(run: Path, refused: Refused)
     refused("cannot be resumed from: .*; train anew$")
 
 
-def test_a_checkpoint_that_lacks_a_weight_is_refused(run: Path, refused: Refused) -> None:
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        "weights/student/encoder",
+        "optimiser/student/0/step",
+        "optimiser/student/0/exp_avg",
+        "optimiser/student/3/",
+    ],
+)
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(
+    lacking: str, run: Path, refused: Refused
+) -> None:
     path = run / CHECKPOINT
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = load(path.read_bytes())
-    del tensors[next(name for name in tensors if name.startswith("weights/student/encoder"))]
+    for name in [name for name in tensors if name.startswith(lacking)]:
+        del tensors[name]
     save_file(tensors, path, metadata)
     refused("is of another plan: ")
 

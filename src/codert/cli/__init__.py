@@ -15,7 +15,8 @@ from codert.errors import InputError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `codert ...`.
 
-    The exit status is 0, 2 for bad input, 130 where it was stopped, 141 where nobody reads on.
+    The exit status is 0, 1 where cells of an experiment failed, 2 for bad input, 130 where it was
+    stopped, 141 where nobody reads on.
     """
     options = parser().parse_args(arguments)
     # Before torch is imported: spinning OpenMP threads slow every other process down.

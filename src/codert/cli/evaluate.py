@@ -89,7 +89,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         return score_system(run, utterances, options.cache, device, options.beam, config)
 
     systems = [scored(run) for run in runs]
-    reference = scored(options.reference) if options.reference else systems[0]
+    reference = systems[0]
+    if options.reference:
+        known = {system.folder.resolve(): system for system in systems}
+        reference = known.get(options.reference.resolve()) or scored(options.reference)
     rows = results(systems, reference)
     if options.json:
         print(json.dumps(rows, indent=2))

@@ -1,1 +1,1 @@
-"""How good a recogniser is: word errors, how sure they are, and the entropy of its logits."""
+"""How good a recogniser is: word errors, how sure they are, and what it takes."""

@@ -21,7 +21,6 @@ from codert.learning.plan import Part, Plan, parts_by_folder
 from codert.learning.run import wordpieces_of
 from codert.learning.run_folder import (
     HEARD,
-    gone_from,
     heard_by,
     known_to,
     placeless,
@@ -204,7 +203,7 @@ def _heard(run: Path, plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")
     known, own = known_to(run.resolve().parent, plan)
-    gone = gone_from((each.id for each in everything), own, plan)
+    gone = own.difference(each.id for each in everything)
     if gone or not known.issuperset(each.id for each in heard):
         raise _not_trained_on(run, manifests)
     return heard

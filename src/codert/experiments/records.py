@@ -114,6 +114,11 @@ class Records:
         Raises:
             InputError: a line is broken.
         """
+        return {
+            key: record for key, record in self._all().items() if self._utterances(key).exists()
+        }
+
+    def _all(self) -> dict[Key, Record]:
         path = self.folder / RESULTS
         if not path.exists():
             return {}
@@ -125,9 +130,7 @@ class Records:
                 record = build(Record, json.loads(line), where)
             except json.JSONDecodeError as error:
                 raise InputError(f"{where}: not JSON: {error}; remove it") from None
-            key = record.cell, record.recogniser, record.split
-            if self._utterances(key).exists():
-                records[key] = record
+            records[record.cell, record.recogniser, record.split] = record
         return records
 
     def add(self, record: Record, scores: Sequence[UtteranceScore]) -> None:
@@ -141,7 +144,7 @@ class Records:
         rows += [f"{s.id}\t{s.speaker}\t{s.errors}\t{s.words}" for s in scores]
         write_text(self._utterances(key), "\n".join(rows) + "\n")
         with self._alone():
-            records = self.read() | {key: record}
+            records = self._all() | {key: record}
             # In the order of names, whichever was first: the file is kept and compared.
             lines = [_line(records[key]) for key in sorted(records, key=_sortable)]
             write_text(self.folder / RESULTS, "\n".join(lines) + "\n")

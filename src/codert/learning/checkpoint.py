@@ -98,4 +98,8 @@ def _load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
+    weights = sum(len(group["params"]) for group in optimiser.param_groups)
+    # All of them or, before the first update, none; and of each the same.
+    if state and (len(state) != weights or len({frozenset(of) for of in state.values()}) > 1):
+        raise ValueError("its optimiser lacks moments")
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

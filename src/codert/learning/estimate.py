@@ -133,7 +133,7 @@ def estimate(
         device=name_of(device),
         recognisers={
             name: Size(each.encoder_params, each.total_params)
-            for name, each in (ensemble.live | ensemble.frozen).items()
+            for name, each in (ensemble.live | ensemble.silent).items()
         },
         utterances=len(training),
         audio_hours=audio / 3600,
@@ -156,7 +156,7 @@ def _encoder_flops(plan: Plan, ensemble: Ensemble) -> float:
     live = sum(_FLOPS_LIVE * e.encoder_params * rates[name] for name, e in ensemble.live.items())
     return live + sum(
         _FLOPS_FROZEN * e.encoder_params * frames / e.encoder.subsampling
-        for e in ensemble.frozen.values()
+        for e in ensemble.silent.values()
     )
 
 

@@ -34,6 +34,8 @@ def machine(device: str | None, threads: int) -> torch.device:
         raise InputError(f"--device {device}: write cpu or cuda")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(f"--device {device}: PyTorch finds no such GPU; write cpu")
+    if chosen.index is not None:  # random streams are those of the current one
+        torch.cuda.set_device(chosen)
     return chosen
 
 

@@ -104,7 +104,9 @@ def _add_own(
         weighted.append(("heads", head_weight, head_losses))
     if training.ctc_weight:
         fits = encoded.lengths >= _frames_for_ctc(batch.labels, batch.label_lengths)
-        result.too_short_for_ctc |= {i for i, fit in zip(batch.ids, fits, strict=True) if not fit}
+        result.too_short_for_ctc |= {
+            i for i, fit in zip(batch.ids, fits.tolist(), strict=True) if not fit
+        }
         ctc = _ctc_losses(encoded, batch.labels, batch.label_lengths)
         weighted.append(("ctc", training.ctc_weight, torch.where(fits, ctc, 0)))
     for term, weight, per_utterance in weighted:

@@ -111,7 +111,7 @@ def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
     hearable = {each.id for each in utterances if each.split in ("train", "dev")}
     everything = {each.id for each in utterances}
     held_out = everything - hearable
-    if other := (hearable - known) | (own & held_out) | gone_from(everything, own, plan):
+    if other := (hearable - known) | (own & held_out) | (own - everything):
         raise InputError(
             f"{run}: was trained on other speech, or with other speakers held out, as "
             f"{min(other)} shows; bring back that --data, or choose another --out"
@@ -126,20 +126,18 @@ def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
 
 
 def known_to(run: Path, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
-    """The ids that a finished run of a plan heard or skipped, and those that it heard itself."""
-    heard = heard_by(run)
-    known = heard.union(each.id for each in skipped_in(run))
-    # Parts that start from one folder share its file.
-    return known, heard.difference(*map(heard_by, set(plan.needs.values())))
+    """The ids that a finished run of a plan heard or skipped, and those that it heard itself.
 
-
-def gone_from(ids: Iterable[str], own: frozenset[str], plan: Plan) -> frozenset[str]:
-    """Those that a run of a plan heard itself and that are not among `ids`.
-
-    What it starts or learns from may be gone, and then is not told from what it heard itself: none.
+    Files were once without digests. There these are told from those that what it starts or learns
+    from heard; where that is gone they are not told, and are none.
     """
-    there = all(folder.exists() for folder in plan.needs.values())
-    return own.difference(ids) if there else frozenset()
+    digests = _heard(run / HEARD)
+    own = frozenset(id for id, digest in digests.items() if digest)
+    # Parts that start from one folder share its file.
+    taken = set(plan.needs.values())
+    if not own and all(folder.exists() for folder in taken):
+        own = frozenset(digests).difference(*map(heard_by, taken))
+    return frozenset(digests).union(each.id for each in skipped_in(run)), own
 
 
 def is_finished(folder: Path, plan: Plan) -> bool:

@@ -116,7 +116,7 @@ class Trainer:
         position, config = self.position, self.plan.training
         clock, saved = time.process_time() - position.core_seconds, time.monotonic()
         with (
-            SummaryWriter(str(self.folder)) as board,
+            SummaryWriter(str(self.folder), purge_step=position.updates + 1) as board,
             (self.folder / CURVES).open("a", encoding="utf-8") as curves,
             tqdm(total=sum(self._sizes), unit="batch", desc=self.folder.name) as bar,
             _signals() as asked,

@@ -31,7 +31,7 @@ def best_path(lattice: Lattice, labels: Tensor) -> Tensor:
     blank, label = (score.double() for score in lattice.scores(labels))
     B, T, U = label.shape
     if not T or not U:
-        return labels.new_full((B, U), -1)
+        return torch.full((B, U), -1, device=label.device)
     device = label.device
     frames = inside(lattice.frame_lengths.to(device), T)
     lengths = lattice.label_lengths.to(device)

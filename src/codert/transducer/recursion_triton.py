@@ -24,23 +24,28 @@ def forward_backward(
     """See `codert.transducer.recursion.forward_backward`."""
     B, T, U1 = blank.shape
     blank, label = blank.contiguous(), label.contiguous()
-    lengths = [x.to(blank.device) for x in (frame_lengths, label_lengths)]
+    lengths = [
+        x.to(blank.device).clamp(0, most)  # nobody has checked them where they are on a GPU
+        for x, most in ((frame_lengths, T), (label_lengths, U1 - 1))
+    ]
     alpha = blank.new_full((B, T, U1), -torch.inf, dtype=torch.float64)
     beta = blank.new_full((B, T + 1, U1), -torch.inf, dtype=torch.float64)
     width = max(_WARP, triton.next_power_of_2(U1))
     if B:
-        _recursion[(B, 2)](
-            blank,
-            label,
-            *lengths,
-            alpha,
-            beta,
-            T,
-            U1,
-            WIDTH=width,
-            num_warps=min(width // _WARP, _WARPS),
-            enable_fp_fusion=False,
-        )
+        # Triton launches on the current device, whichever the tensors are on.
+        with torch.cuda.device_of(blank):  # type: ignore[no-untyped-call]
+            _recursion[(B, 2)](
+                blank,
+                label,
+                *lengths,
+                alpha,
+                beta,
+                T,
+                U1,
+                WIDTH=width,
+                num_warps=min(width // _WARP, _WARPS),
+                enable_fp_fusion=False,
+            )
     return posterior(blank, label, alpha, beta)
 
 

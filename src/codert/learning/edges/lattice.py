@@ -1,7 +1,7 @@
 """Edges that match the lattice: its cells, three classes of their symbols, or its paths."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -42,6 +42,11 @@ class CellEdge(DivergenceEdge):
         super().__post_init__()
         check_cells(self.cells, self.width, self.samples)
 
+    def _choices(self, ratio: int) -> dict[str, Any]:
+        """What the losses of cells have in common."""
+        keys = ("temperature", "cells", "alpha", "width", "samples", "shift")
+        return {key: getattr(self, key) for key in keys} | {"ratio": ratio}
+
 
 @dataclass(frozen=True)
 class LatticeEdge(CellEdge):
@@ -53,17 +58,9 @@ class LatticeEdge(CellEdge):
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
         """See `lattice_loss`."""
+        lattices = _lattices(self, teacher, student)
         return lattice_loss(
-            *_lattices(self, teacher, student),
-            labels,
-            self.divergence,
-            self.temperature,
-            self.cells,
-            self.alpha,
-            self.width,
-            self.samples,
-            self.shift,
-            ratio(teacher, student),
+            *lattices, labels, self.divergence, **self._choices(ratio(teacher, student))
         )
 
 
@@ -78,17 +75,9 @@ class CollapsedEdge(CellEdge):
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
         """See `collapsed_loss`."""
+        lattices = _lattices(self, teacher, student)
         return collapsed_loss(
-            *_lattices(self, teacher, student),
-            labels,
-            self.divergence,
-            self.temperature,
-            self.cells,
-            self.alpha,
-            self.width,
-            self.samples,
-            self.shift,
-            ratio(teacher, student),
+            *lattices, labels, self.divergence, **self._choices(ratio(teacher, student))
         )
 
 
