@@ -226,6 +226,19 @@ def test_scorings_side_by_side_lose_no_record(tmp_path: Path) -> None:
     assert {key[0].seed for key in Records(tmp_path).read()} == set(range(60))
 
 
+def test_a_line_whose_utterances_are_gone_is_not_read_and_not_lost(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    for seed in range(2):
+        records.add(replace(RECORD, seed=seed), [score("a")])
+    gone = next(tmp_path.rglob("seed0/**/*.tsv"))
+    content = gone.read_bytes()
+    gone.unlink()
+    records.add(replace(RECORD, seed=2), [score("a")])
+    assert {key[0].seed for key in records.read()} == {1, 2}
+    gone.write_bytes(content)
+    assert {key[0].seed for key in records.read()} == {0, 1, 2}
+
+
 def test_without_results_the_table_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing of good is recorded yet"):
         rows_of(matrix(tmp_path, GOOD))

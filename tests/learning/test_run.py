@@ -29,6 +29,7 @@ from codert.learning.run_folder import (
     HEARD,
     TAKEN,
     check_heard,
+    heard_as,
     heard_by,
     is_finished,
 )
@@ -523,6 +524,20 @@ def test_a_finished_run_is_not_taken_for_one_on_other_speech(
     wrong = next(u for u in speech if u.split == "train")
     with pytest.raises(InputError, match=f"was trained when {wrong.id} had another text"):
         check_heard(folder, plan, [replace(u, text="other") if u is wrong else u for u in speech])
+
+
+def test_what_a_teacher_heard_as_well_is_still_a_runs_own(settings: Path, tmp_path: Path) -> None:
+    teacher, run = tmp_path / "before" / "teacher", tmp_path / "static"
+    for folder in (teacher, run):
+        folder.mkdir(parents=True)
+    plan = tiny_plan("static", settings, recognisers={"teacher": {"frozen": str(teacher)}})
+    speech = [Utterance(id, Path("a.wav"), "A", "s", "train", 1.0) for id in "ab"]
+    (teacher.parent / HEARD).write_text(heard_as({"a": "A", "b": "A"}, ()))
+    (run / HEARD).write_text(heard_as({"a": "A", "b": "A"}, "ab"))
+    check_heard(run, plan, speech)
+    for other in (speech[:1], [speech[0], replace(speech[1], split="test")]):
+        with pytest.raises(InputError, match="as b shows"):
+            check_heard(run, plan, other)
 
 
 def test_a_run_goes_on_where_its_teacher_was_moved(
