@@ -38,7 +38,12 @@ def dense(logits: Tensor, labels: Tensor) -> Dense:
 
 
 def mean_kl(teacher: Tensor, student: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of KL(teacher || student) between probabilities, (..., V)."""
+    """The weighted mean of KL(teacher || student) between probabilities, (B, T, ..., V).
+
+    The student is two frames late, as in the examples.
+    """
+    teacher, student, weights = teacher[:, :-2], student[:, 2:], weights[:, :-2]
+    weights = weights * inside(FRAMES - 2, T - 2).view(B, T - 2, *[1] * (weights.dim() - 2))
     ratio = torch.where(teacher > 0, teacher / student, 1).log()
     return ((teacher * ratio).sum(-1) * weights).sum() / weights.sum()
 
