@@ -17,13 +17,15 @@ from codert.data.wordpieces import WordPieceConfig, WordPieces
 from codert.decoding.transcriber import Transcriber
 from codert.evaluation.scoring import UtteranceScore
 from codert.evaluation.speed import real_time_factor
-from codert.experiments.records import RESULTS, Record, Records
+from codert.experiments.records import RESULTS, Records
 from codert.lattice import BLANK
 from codert.models import RecogniserConfig
 from codert.models.encoder import LSTMEncoderConfig
 from codert.models.folder import WEIGHTS, WORDPIECES, Card, save_recogniser
 from codert.models.predictor import StatelessPredictorConfig
 from codert.models.recogniser import Recogniser
+
+from .tiny import RECORD
 
 SVG = "http://www.w3.org/2000/svg"
 
@@ -47,28 +49,6 @@ def widths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         save_recogniser(folders[name], recogniser, card)
         pieces.save(folders[name] / WORDPIECES)
     return folders
-
-
-RECORD = Record(
-    experiment="e",
-    plan="",
-    strategy="alone",
-    recogniser="student",
-    role="student",
-    corpus="tones",
-    split="test",
-    fold=None,
-    seed=0,
-    encoder_params=1,
-    total_params=2,
-    updates=3,
-    wer=0.0,
-    errors=0,
-    words=0,
-    seconds=1.0,
-    commit=None,
-    command="codert train recipes/alone.yaml",
-)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from codert.errors import InputError
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.comparison import rows_of
 from codert.experiments.matrix import Matrix
-from codert.experiments.records import Record, Records
+from codert.experiments.records import Records
 
 from ..tiny import RECIPES
+from .tiny import RECORD
 
 GOOD = """
 name: good
@@ -164,28 +165,6 @@ def test_every_experiment_of_the_repository_is_one(file: Path) -> None:
     assert made.experiment.name == file.stem
 
 
-RECORD = Record(
-    experiment="good",
-    plan="alone",
-    strategy="alone",
-    recogniser="student",
-    role="student",
-    corpus="tones",
-    split="test",
-    fold=None,
-    seed=0,
-    encoder_params=1,
-    total_params=2,
-    updates=3,
-    wer=5.0,
-    errors=1,
-    words=20,
-    seconds=1.0,
-    commit=None,
-    command="codert train recipes/alone.yaml",
-)
-
-
 def score(id: str, words: int = 10) -> UtteranceScore:
     return UtteranceScore(id, "s", "", "", 1, words, 0, 0)
 
@@ -209,7 +188,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from codert.experiments.records import Records
-from tests.experiments.test_experiment_file import RECORD, score
+from tests.experiments.test_experiment_file import score
+from tests.experiments.tiny import RECORD
 folder, first = Path(sys.argv[1]), int(sys.argv[2])
 (folder / f"ready{first}").touch()
 while not (folder / f"ready{1 - first}").exists():

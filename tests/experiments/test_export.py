@@ -18,13 +18,14 @@ from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.export import CARD, sentences
-from codert.experiments.records import Record, Records
+from codert.experiments.records import Records
 from codert.learning.plan import Plan
 from codert.learning.run import train
 from codert.learning.run_folder import heard_by, plan_of
 from codert.models.folder import WEIGHTS, WORDPIECES, load_card
 
 from ..tiny import tiny_plan
+from .tiny import RECORD
 
 CPU = torch.device("cpu")
 
@@ -47,22 +48,12 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def record(run: Path, **keys: Any) -> None:
     """Two speakers, one of whom is misheard more."""
-    found = Record(
-        experiment="e",
+    found = replace(
+        RECORD,
         plan="tandem",
         strategy="tandem",
-        recogniser="student",
-        role="student",
-        corpus="tones",
-        split="test",
-        fold=None,
-        seed=0,
-        encoder_params=1,
-        total_params=2,
         wer=40.0,
         errors=8,
-        words=20,
-        seconds=1.0,
         commit="abc1234",
         command="codert train recipes/tandem.yaml",
         updates=Transcriber.load(run).card.updates,

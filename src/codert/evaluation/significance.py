@@ -239,12 +239,13 @@ def _comparison(counts: npt.NDArray[np.int64], resampled: npt.NDArray[np.int64])
     none = np.where(avoided < 0, -np.inf, 0.0)
     reduced = np.where(reference > 0, 100 * avoided / np.maximum(reference, 1), none)
     with np.errstate(invalid="ignore"):  # between -inf and anything
-        low, high = np.percentile(reduced, [2.5, 97.5])
+        bounds = np.percentile(reduced, [2.5, 97.5])
+    low, high = np.nan_to_num(bounds, nan=-np.inf, neginf=-np.inf)
     against = min(int((avoided <= 0).sum()), int((avoided >= 0).sum()))
     return Comparison(
         werr=100 * float(differences.sum() / counts[0].sum()),
-        low=-np.inf if np.isnan(low) else float(low),
-        high=-np.inf if np.isnan(high) else float(high),
+        low=float(low),
+        high=float(high),
         p=min(1.0, max(_least(differences), 2 * (1 + against) / (1 + len(avoided)))),
     )
 

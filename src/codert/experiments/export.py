@@ -203,7 +203,7 @@ def _heard(run: Path, plan: Plan, manifests: Sequence[Path]) -> list[Utterance]:
     if not heard:
         raise InputError(f"{manifests[0]}: no utterance of split train")
     known, own = known_to(run.resolve().parent, plan)
-    gone = own.difference(each.id for each in everything)
+    gone = own.keys() - {each.id for each in everything}
     if gone or not known.issuperset(each.id for each in heard):
         raise _not_trained_on(run, manifests)
     return heard

@@ -107,17 +107,14 @@ def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
     texts, which may have been corrected.
     """
     known, own = known_to(run, plan)
-    digests = _heard(run / HEARD)
     hearable = {each.id for each in utterances if each.split in ("train", "dev")}
-    everything = {each.id for each in utterances}
-    held_out = everything - hearable
-    if other := (hearable - known) | (own & held_out) | (own - everything):
+    if other := (hearable - known) | (own.keys() - hearable):
         raise InputError(
             f"{run}: was trained on other speech, or with other speakers held out, as "
             f"{min(other)} shows; bring back that --data, or choose another --out"
         )
     for each in utterances:
-        digest = digests.get(each.id) if each.id in hearable else None
+        digest = own.get(each.id)
         if digest and digest != _digest(normalise(each.text)):
             raise InputError(
                 f"{run}: was trained when {each.id} had another text; bring that back, or choose "
@@ -125,18 +122,19 @@ def check_heard(run: Path, plan: Plan, utterances: Sequence[Utterance]) -> None:
             )
 
 
-def known_to(run: Path, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
+def known_to(run: Path, plan: Plan) -> tuple[frozenset[str], dict[str, str]]:
     """The ids that a finished run of a plan heard or skipped, and those that it heard itself.
 
-    Files were once without digests. There these are told from those that what it starts or learns
-    from heard; where that is gone they are not told, and are none.
+    The latter have digests of their texts, but in files that were written before there were any.
+    There they are told from what was heard by what the run starts or learns from; where that is
+    gone they are not told, and are none.
     """
     digests = _heard(run / HEARD)
-    own = frozenset(id for id, digest in digests.items() if digest)
+    own = {id: digest for id, digest in digests.items() if digest}
     # Parts that start from one folder share its file.
     taken = set(plan.needs.values())
     if not own and all(folder.exists() for folder in taken):
-        own = frozenset(digests).difference(*map(heard_by, taken))
+        own = dict.fromkeys(digests.keys() - set().union(*map(heard_by, taken)), "")
     return frozenset(digests).union(each.id for each in skipped_in(run)), own
 
 
