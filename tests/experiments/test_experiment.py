@@ -20,7 +20,7 @@ from codert.config import assignments
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.experiments.records import PLANS, RESULTS, UTTERANCES
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import CHECKPOINT, SKIPPED, is_finished
+from codert.learning.run_folder import CHECKPOINT, COMMITS, SKIPPED, is_finished
 
 from ..tiny import RECIPES
 
@@ -149,17 +149,21 @@ def test_what_is_there_is_not_made_again(
     assert (whole / RESULTS).read_bytes() == before
 
 
-def test_a_line_that_is_missing_is_scored_again(
+def test_a_line_that_is_missing_is_scored_again_and_names_the_code_that_trained(
     whole: Path, file: Path, cache: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     (out / UTTERANCES / "tones/seed0/soft/student-test.tsv").unlink()
+    (out / "tones/seed0/soft" / COMMITS).write_text("0123abc\n")
     text = (out / RESULTS).read_text().splitlines()
     (out / RESULTS).write_text("\n".join(text[:-1]) + "\n")
     began = time.time()
     assert main(words(file, out, cache)) == 0
-    assert found(out) == found(whole)
+    new = {("soft", 0, "student"): {"commit": "0123abc"}}
+    cells = [(line["plan"], line["seed"], line["recogniser"]) for line in lines(whole)]
+    expected = [line | new.get(cell, {}) for cell, line in zip(cells, found(whole), strict=True)]
+    assert found(out) == expected
     assert utterances(out) == utterances(whole)
     assert all(path.stat().st_mtime < began for path in out.rglob("weights.safetensors"))
 

@@ -1,5 +1,4 @@
 import base64
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +16,6 @@ from codert.analysis.similarity import Similarity
 from codert.config import yaml_of
 from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
-from codert.errors import InputError
 from codert.evaluation.results import Result, headings, table
 from codert.learning.recipe import read_plan
 from codert.learning.run_folder import with_places
@@ -29,7 +27,6 @@ from codert.reports.report import (
     Lesson,
     Portion,
     Report,
-    read_curves,
     render,
     write_report,
 )
@@ -362,22 +359,6 @@ def test_the_terminal_hears_of_every_claim_and_of_what_was_skipped() -> None:
     assert sum("sounds alike: held" in line for line in lines) == 4
     assert sum(line.startswith("  against first: ") for line in lines) == 1
     assert lines.count("  skipped u9: x") == 2
-
-
-def test_curves_are_read_by_plan(tmp_path: Path) -> None:
-    lines = [{"update": 10, "epoch": 0.5}, {"update": 20, "epoch": 1.0, "wer/student": 50.0}]
-    for plan in ("tandem", "alone"):
-        (tmp_path / plan).mkdir()
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (tmp_path / plan / "curves.jsonl").write_text(text, encoding="utf-8")
-    assert read_curves(tmp_path) == {"alone": lines, "tandem": lines}
-
-
-def test_a_broken_line_is_named(tmp_path: Path) -> None:
-    (tmp_path / "alone").mkdir()
-    (tmp_path / "alone" / "curves.jsonl").write_text('{"update": 1}\n{"upda', encoding="utf-8")
-    with pytest.raises(InputError, match=r"alone/curves\.jsonl: line 2 is not JSON"):
-        read_curves(tmp_path)
 
 
 def test_table_for_the_terminal() -> None:

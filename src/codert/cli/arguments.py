@@ -125,7 +125,7 @@ def machine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def cache_argument(parser: argparse.ArgumentParser) -> None:
     """Where features are kept."""
-    cache = Path(os.environ.get("CODERT_CACHE", ".cache/features"))
+    cache = Path(os.environ.get("CODERT_CACHE") or ".cache/features")
     parser.add_argument(
         "--cache",
         type=Path,

@@ -50,7 +50,8 @@ class Record:
         errors: words substituted, deleted and inserted.
         words: of the references.
         seconds: core-seconds of the training, of all its recognisers together.
-        commit: of codert, with + where files were changed; None outside a checkout.
+        commit: of codert, that it was trained at, with + where files were changed; several, with
+            commas between, where it was stopped and gone on with; None outside a checkout.
         command: that trains it.
         skipped: utterances of the split that could not be scored; a line has it where it is not 0.
         heard: those that it, or what it starts or learns from, was trained or chosen by, of any

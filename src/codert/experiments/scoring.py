@@ -1,12 +1,10 @@
 """Scoring a finished run for the experiment's records, as a process of its own."""
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import codert
 from codert.config import build, plain
 from codert.errors import InputError
 from codert.evaluation.scoring import wer
@@ -16,7 +14,7 @@ from codert.experiments.jobs import Job
 from codert.experiments.records import Record, Records
 from codert.experiments.training import newest
 from codert.learning.machine import machine
-from codert.learning.run_folder import heard_by, plan_of
+from codert.learning.run_folder import commits_of, heard_by, plan_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class Order:
             errors=sum(each.errors for each in system.scores),
             words=sum(each.words for each in system.scores),
             seconds=seconds,
-            commit=commit(),
+            commit=commits_of(system.folder.parent),
             command=self.command,
             skipped=len(system.skipped),
             heard=sum(each.id in known for each in system.scores),
@@ -104,21 +102,6 @@ class Scoring(Job):
     def words(self) -> list[str]:
         """Of this module."""
         return [__name__, json.dumps(plain(self.order))]
-
-
-def commit() -> str | None:
-    """The short hash of codert's checkout, with + where files were changed; None outside one."""
-    try:
-        # Installed below a repository of somebody else's, codert has no commit.
-        _git("ls-files", "--error-unmatch", Path(codert.__file__).name)
-        return _git("describe", "--always", "--exclude=*", "--dirty=+")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*words: str) -> str:
-    git = ["git", "-C", str(Path(codert.__file__).parent), *words]
-    return subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _main() -> int:

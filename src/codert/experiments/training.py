@@ -1,6 +1,5 @@
 """A training as a process of its own: `codert train`, resumed where a checkpoint is there."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from codert.config import assignments
 from codert.experiments.jobs import Job
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import CHECKPOINT, CURVES, check_heard, is_finished
+from codert.learning.run_folder import CHECKPOINT, check_heard, curves_of, is_finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +81,4 @@ def train_words(
 
 def newest(run: Path) -> dict[str, float]:
     """The newest value of each of a run's curves; empty before the first."""
-    path = run / CURVES
-    values: dict[str, float] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                values |= json.loads(line)
-            except json.JSONDecodeError:
-                break  # half of the last line, being written
-    return values
+    return {name: value for line in curves_of(run) for name, value in line.items()}

@@ -26,42 +26,7 @@ def check(plan: Plan, where: str) -> None:
                 f"those that learn: {', '.join(plan.live)}"
             )
     for i, edge in enumerate(plan.edges):
-        for key, end in (("from", edge.teacher), ("to", edge.student)):
-            if end not in plan.recognisers:
-                raise InputError(
-                    f"{where}: edges[{i}].{key} is {end!r}; "
-                    f"known under recognisers: {', '.join(plan.recognisers)}"
-                )
-        if edge.student not in plan.live:
-            what = "frozen" if edge.student in plan.frozen else "an average"
-            raise InputError(
-                f"{where}: edges[{i}].to is {edge.student!r}, which is {what} and cannot learn; "
-                "give it a model, or turn the edge round"
-            )
-        if edge.gradient == "both" and edge.teacher not in plan.live:
-            what = "frozen" if edge.teacher in plan.frozen else "an average"
-            raise InputError(
-                f"{where}: edges[{i}].gradient is 'both', but {edge.teacher!r} is {what}; "
-                "write student"
-            )
-        for end in (edge.teacher, edge.student):
-            if end in plan.made:
-                ctc_weight = plan.training.ctc_weight
-                check_heads(plan.made[end], ctc_weight, f"{where}: edges[{i}]", end, edge)
-        if edge.match == "decoder_logits" and "decoder" in plan.recognisers[edge.student].keep:
-            raise InputError(
-                f"{where}: edges[{i}].match is 'decoder_logits', but {edge.student!r} keeps its "
-                "decoder; match something else, or take the decoder out of keep"
-            )
-        if edge.teacher in plan.made:
-            teacher, student = plan.made[edge.teacher], plan.live[edge.student]
-            check_frame_rates(teacher, student, f"{where}: edges[{i}]", edge)
-            shared = edge.teacher in plan.live and "decoder" in plan.share
-            if edge.match == "decoder_logits" and shared:
-                raise InputError(
-                    f"{where}: edges[{i}].match is 'decoder_logits', but {edge.teacher!r} and "
-                    f"{edge.student!r} share their decoder; match something else, or share nothing"
-                )
+        _check_edge(plan, edge, f"{where}: edges[{i}]")
     for name in {**plan.frozen, **plan.averages} if plan.edges else ():
         if all(edge.teacher != name for edge in plan.edges):
             teachers = dict.fromkeys(edge.teacher for edge in plan.edges)
@@ -79,6 +44,46 @@ def check(plan: Plan, where: str) -> None:
     if plan.share:
         _check_shared(plan, where)
     _check_kept(plan, where)
+
+
+def _check_edge(plan: Plan, edge: Edge, where: str) -> None:
+    for key, end in (("from", edge.teacher), ("to", edge.student)):
+        if end not in plan.recognisers:
+            raise InputError(
+                f"{where}.{key} is {end!r}; known under recognisers: {', '.join(plan.recognisers)}"
+            )
+    if edge.student not in plan.live:
+        what = "frozen" if edge.student in plan.frozen else "an average"
+        raise InputError(
+            f"{where}.to is {edge.student!r}, which is {what} and cannot learn; "
+            "give it a model, or turn the edge round"
+        )
+    if edge.gradient == "both" and edge.teacher not in plan.live:
+        what = "frozen" if edge.teacher in plan.frozen else "an average"
+        raise InputError(
+            f"{where}.gradient is 'both', but {edge.teacher!r} is {what}; write student"
+        )
+    for end in (edge.teacher, edge.student):
+        if end in plan.made:
+            check_heads(plan.made[end], plan.training.ctc_weight, where, end, edge)
+    if edge.teacher in plan.made:
+        check_frame_rates(plan.made[edge.teacher], plan.live[edge.student], where, edge)
+    if edge.match == "decoder_logits":
+        _check_decoders(plan, edge, where)
+
+
+def _check_decoders(plan: Plan, edge: Edge, where: str) -> None:
+    """Raises InputError where an edge matches decoders that are one, or that cannot learn."""
+    if "decoder" in plan.recognisers[edge.student].keep:
+        raise InputError(
+            f"{where}.match is 'decoder_logits', but {edge.student!r} keeps its "
+            "decoder; match something else, or take the decoder out of keep"
+        )
+    if edge.teacher in plan.live and "decoder" in plan.share:
+        raise InputError(
+            f"{where}.match is 'decoder_logits', but {edge.teacher!r} and "
+            f"{edge.student!r} share their decoder; match something else, or share nothing"
+        )
 
 
 def check_features(card: Card, plan: Plan, where: str) -> None:

@@ -16,6 +16,7 @@ from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError
 from codert.files import write_text
+from codert.learning.commit import commit
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
 from codert.learning.run_folder import (
@@ -28,6 +29,7 @@ from codert.learning.run_folder import (
     digests_of,
     heard_as,
     heard_by,
+    note_commit,
 )
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
@@ -115,6 +117,7 @@ def train(
         (folder / CURVES).unlink(missing_ok=True)
         write_text(folder / TAKEN, json.dumps(digests_of(plan), indent=2) + "\n")
     (folder / SKIPPED).unlink(missing_ok=True)
+    note_commit(folder, commit(), resume)
     write_text(folder / PLAN, json.dumps(plain(plan), indent=2) + "\n")
     texts = training.texts | (development.texts if development else {})
     # A run that goes on need not find again what it began with.

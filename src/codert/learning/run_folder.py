@@ -6,6 +6,7 @@ runs/NAME/PLAN/
     heard.txt                 ids of the utterances that it trains on or is chosen by, each with a
                               digest of its text, and ids of those that what it starts or learns
                               from was
+    commits.txt               of codert, that it was trained at, where it is a checkout
     curves.jsonl              losses and development WER as they went
     checkpoint.safetensors    the last state, for --resume
     skipped.jsonl             utterances left out, with reasons; written last
@@ -24,10 +25,11 @@ from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.data.text import normalise
 from codert.errors import InputError
+from codert.files import write_text
 from codert.learning.plan import Plan
 from codert.models.folder import WEIGHTS
 
-PLAN, TAKEN, HEARD = "plan.json", "taken.json", "heard.txt"
+PLAN, TAKEN, HEARD, COMMITS = "plan.json", "taken.json", "heard.txt", "commits.txt"
 CURVES, CHECKPOINT, SKIPPED = "curves.jsonl", "checkpoint.safetensors", "skipped.jsonl"
 
 
@@ -59,6 +61,45 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds no JSON object; remove it and its run")
     return content
+
+
+def commits_of(run: Path) -> str | None:
+    """Those of codert that a run was trained at, with commas between; None where none is known."""
+    path = run / COMMITS
+    commits = path.read_text(encoding="utf-8").split() if path.exists() else []
+    return ",".join(commits) or None
+
+
+def note_commit(run: Path, now: str | None, resume: bool) -> None:
+    """Add the commit that a run is trained at from here on.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    before = (commits_of(run) or "").split(",") if resume else []
+    commits = dict.fromkeys(each for each in (*before, now) if each)
+    write_text(run / COMMITS, "".join(f"{each}\n" for each in commits))
+
+
+def curves_of(run: Path) -> list[dict[str, float]]:
+    """The lines of a run's curves; none before the first.
+
+    The last may be cut off, being written or where the run was killed, and does not count then.
+
+    Raises:
+        InputError: another line is not JSON.
+    """
+    path = run / CURVES
+    if not path.exists():
+        return []
+    *whole, _ = path.read_text(encoding="utf-8").split("\n")
+    curves = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            curves.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {number}: not JSON: {error}; remove it") from None
+    return curves
 
 
 def heard_by(recogniser: Path) -> frozenset[str]:

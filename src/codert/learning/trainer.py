@@ -24,7 +24,7 @@ from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoin
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
-from codert.learning.run_folder import CHECKPOINT, CURVES
+from codert.learning.run_folder import CHECKPOINT, CURVES, curves_of
 
 _RECORD_EVERY = 10  # updates
 
@@ -89,17 +89,11 @@ class Trainer:
         )
         self.training.skip(self.position.skipped)
         # Lines written after the checkpoint will be written again.
-        curves = self.folder / CURVES
-        if curves.exists():
-            lines = curves.read_text(encoding="utf-8").splitlines()
-            write_text(curves, "".join(f"{x}\n" for x in lines if self._is_kept(x)))
+        kept = [values for values in curves_of(self.folder) if self._is_kept(values)]
+        write_text(self.folder / CURVES, "".join(f"{json.dumps(values)}\n" for values in kept))
 
-    def _is_kept(self, line: str) -> bool:
+    def _is_kept(self, values: Mapping[str, float]) -> bool:
         """Whether a line of the curves was written before the checkpoint."""
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError:  # the last may be cut off, if the run was killed
-            return False
         # Within an epoch the look at its end is still to come, at the same update perhaps.
         still_to_come = self.position.batch > 0 and "loss" not in values
         return bool(values["update"] <= self.position.updates - still_to_come)

@@ -11,8 +11,8 @@ from codert.data.manifest import Utterance
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.learning.machine import machine
-from codert.learning.run_folder import placeless, plan_of, with_places
-from codert.reports.report import Example, Lesson, Portion, Report, read_curves
+from codert.learning.run_folder import curves_of, placeless, plan_of, with_places
+from codert.reports.report import Example, Lesson, Portion, Report
 
 _SHOWN = 6  # transcripts
 _ANALYSED = 32  # utterances
@@ -46,9 +46,8 @@ def report_of(
         left_out: utterances that could not be used.
     """
     test = corpus["test"]
-    found = read_curves(runs)
     # In the order of the table, whose colours they have.
-    curves = {name: found[name] for name in systems if name in found}
+    curves = {name: lines for name in systems if (lines := curves_of(runs / name))}
     scores = {name: {s.id: s for s in system.scores} for name, system in systems.items()}
     plans = {name: trained for name in systems if (trained := plan_of(runs / name))}
     return Report(

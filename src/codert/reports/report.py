@@ -10,7 +10,6 @@ from codert.config import plain
 from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
 from codert.data.text import normalise
-from codert.errors import InputError
 from codert.evaluation.results import Result, cells, headings
 from codert.evaluation.scoring import alignment
 from codert.files import write_text
@@ -137,7 +136,7 @@ class Report:
         lessons: what was trained.
         portions: on what.
         results: a row of the table each.
-        curves: of each plan, see `read_curves`.
+        curves: of each plan, see `codert.learning.run_folder.curves_of`.
         analyses: of each system, the first being what the others agree with.
         detailed: the systems whose analysis is shown in pictures.
         examples: transcripts.
@@ -162,15 +161,6 @@ class Report:
     recipes: Mapping[str, str]
     left_out: Sequence[Skipped] = ()
     aims: Sequence[str] = ()
-
-
-def read_curves(run: Path) -> dict[str, list[dict[str, float]]]:
-    """The lines of every RUN/PLAN/curves.jsonl, by plan.
-
-    Raises:
-        InputError: a line is not JSON.
-    """
-    return {path.parent.name: _lines(path) for path in sorted(run.glob("*/curves.jsonl"))}
 
 
 def render(report: Report) -> str:
@@ -202,13 +192,3 @@ def write_report(path: Path, report: Report) -> None:
         InputError: the file cannot be written.
     """
     write_text(path, render(report))
-
-
-def _lines(path: Path) -> list[dict[str, float]]:
-    lines = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}: line {number} is not JSON: {error}; remove it") from None
-    return lines
