@@ -65,9 +65,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 def commits_of(run: Path) -> str | None:
     """Those of codert that a run was trained at, with commas between; None where none is known."""
+    return ",".join(_commits(run)) or None
+
+
+def _commits(run: Path) -> list[str]:
     path = run / COMMITS
-    commits = path.read_text(encoding="utf-8").split() if path.exists() else []
-    return ",".join(commits) or None
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
 
 
 def note_commit(run: Path, now: str | None, resume: bool) -> None:
@@ -76,8 +79,8 @@ def note_commit(run: Path, now: str | None, resume: bool) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    before = (commits_of(run) or "").split(",") if resume else []
-    commits = dict.fromkeys(each for each in (*before, now) if each)
+    before = _commits(run) if resume else []
+    commits = dict.fromkeys([*before, now] if now else before)
     write_text(run / COMMITS, "".join(f"{each}\n" for each in commits))
 
 
