@@ -64,7 +64,9 @@ def test_of_several_sessions_the_last_is_told(tmp_path: Path) -> None:
 
 def test_one_that_is_killed_says_so(tmp_path: Path) -> None:
     job = script("shot", tmp_path, line="import os; os.kill(os.getpid(), 9)")
-    assert "killed by SIGKILL" in run_jobs([job]).failed["shot"]
+    complaint = run_jobs([job]).failed["shot"]
+    assert "killed by SIGKILL" in complaint
+    assert "fewer --jobs" in complaint
 
 
 def test_a_deadline_stops_what_runs_and_begins_nothing_more(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class Job(ABC):
         why = (meant or said or [f"exit status {status}"])[-1].removeprefix("codert: ")
         if status < 0:
             why = f"killed by {signal.Signals(-status).name}"
+        if status == -signal.SIGKILL:  # nobody but the kernel does that unasked
+            why += ", perhaps for want of memory: the same command with fewer --jobs goes on"
         return f"{why}; the whole of it: {path}"
 
 
