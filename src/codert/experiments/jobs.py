@@ -84,7 +84,7 @@ class Job(ABC):
         if status < 0:
             why = f"killed by {signal.Signals(-status).name}"
         if status == -signal.SIGKILL:  # nobody but the kernel does that unasked
-            why += ", perhaps for want of memory: the same command with fewer --jobs goes on"
+            why += ", perhaps for want of memory: run the same again, with fewer --jobs if it can"
         return f"{why}; the whole of it: {path}"
 
 
