@@ -247,9 +247,9 @@ def inside(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
-def rows(x: Tensor, b: Tensor, n: Tensor) -> Tensor:
+def rows(x: Tensor, b: Tensor, n: Tensor, out: Tensor | None = None) -> Tensor:
     """Rows of `x` (B, N, ...) by two indices each; their gradients are summed by index_add."""
-    return x.flatten(0, 1).index_select(0, b * x.shape[1] + n)
+    return torch.index_select(x.flatten(0, 1), 0, b * x.shape[1] + n, out=out)
 
 
 def full_precision(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class MLPLattice(Lattice):
     """The lattice of an MLP joint, logits[t, u] = W f(a[t] + b[u]) + c.
 
     The cells are computed in chunks, of which only the needed entries are kept, and computed
-    again in the backward pass: memory is bounded by a chunk's logits and their softmax.
+    again in the backward pass: memory is bounded by a chunk's logits and inner layers.
 
     Args:
         encoder: a, (B, T, J).
@@ -144,17 +144,20 @@ class MLPLattice(Lattice):
 
 
 class _Function(NamedTuple):
-    """An activation, in place, and its derivative, made of what it gave."""
+    """An activation, and the gradient of its input from that of what it gave; both in place.
+
+    The second is given that gradient and what the activation gave, which is lost.
+    """
 
     of: Callable[[Tensor], Tensor]
-    slope: Callable[[Tensor], Tensor]
+    back: Callable[[Tensor, Tensor], Tensor]
 
 
 ACTIVATIONS: Mapping[Activation, _Function] = MappingProxyType(
     {
-        "tanh": _Function(torch.tanh_, lambda y: 1 - y.square_()),
-        "relu": _Function(torch.relu_, lambda y: y.sign_()),
-        "sigmoid": _Function(torch.sigmoid_, lambda y: y.mul_(1 - y)),
+        "tanh": _Function(torch.tanh_, lambda by, y: by.addcmul_(by, y.mul_(y), value=-1)),
+        "relu": _Function(torch.relu_, lambda by, y: by.mul_(y.sign_())),
+        "sigmoid": _Function(torch.sigmoid_, lambda by, y: by.mul_(y).addcmul_(by, y, value=-1)),
     }
 )
 
@@ -182,11 +185,14 @@ class _Scores(torch.autograd.Function):
         """The lattice's leaves, labels (B, U) and real cells to (B, T, U+1) and (B, T, U)."""
         blank, label = encoder.new_zeros(2, *real.shape)
         following = torch.nn.functional.pad(labels, (0, 1), value=BLANK)
+        room = _Room(encoder, weight)
         for cell in cells.listed(real, max(weight.shape)):
-            inner = ACTIVATIONS[activation].of(_sum(cell, encoder, decoder))
-            log_p = _logits(inner, weight, bias).log_softmax(-1)
-            blank[cell] = log_p[:, BLANK]
-            label[cell] = log_p.gather(1, following[cell.b, cell.u, None])[:, 0]
+            inner = room.inner(cell, encoder, decoder, ACTIVATIONS[activation])
+            shifted = room.shifted(inner, weight, bias)
+            of_blank = shifted[:, BLANK].clone()
+            of_label = shifted.gather(1, following[cell.b, cell.u, None])[:, 0]
+            log_sum = shifted.exp_().sum(1).log_()
+            blank[cell], label[cell] = of_blank - log_sum, of_label - log_sum
         ctx.save_for_backward(encoder, decoder, weight, bias, following, real)
         ctx.activation = activation
         return blank, label[:, :, :-1]
@@ -204,26 +210,52 @@ class _Scores(torch.autograd.Function):
         _, T, U1 = by_blank.shape
         activation = ACTIVATIONS[ctx.activation]
         felt = real & cells.felt(by_blank.abs() + by_label.abs())
+        room = _Room(encoder, weight)
         for cell in cells.listed(felt, max(weight.shape)):
-            inner = activation.of(_sum(cell, encoder, decoder))
-            by_logit = _logits(inner, weight, bias).softmax(-1)
-            by_logit *= by_log_z[cell].unsqueeze(-1)
+            inner = room.inner(cell, encoder, decoder, activation)
+            by_logit = room.shifted(inner, weight, bias).exp_()
+            by_logit *= (by_log_z[cell] / by_logit.sum(1)).unsqueeze(-1)
             by_logit[:, BLANK] += by_blank[cell]
             index = following[cell.b, cell.u, None]
             by_logit.scatter_add_(1, index, by_label[cell].unsqueeze(-1))
             with cells.exact(encoder.device):
                 to[2].addmm_(by_logit.mT, inner)
-                by_inner = by_logit @ weight
+                by_inner = torch.mm(by_logit, weight, out=room.beside[: len(inner)])
             to[3] += by_logit.sum(0)
-            by_inner *= activation.slope(inner)
+            activation.back(by_inner, inner)
             frames.index_add_(0, cell.b * T + cell.t, by_inner)
             positions.index_add_(0, cell.b * U1 + cell.u, by_inner)
         return *to, None, None, None
 
 
-def _sum(cell: Cells, encoder: Tensor, decoder: Tensor) -> Tensor:
-    """What the inner layer of some cells is made of, (N, J)."""
-    return cells.rows(encoder, cell.b, cell.t).add_(cells.rows(decoder, cell.b, cell.u))
+class _Room:
+    """Where the cells of a chunk are computed, one chunk after another.
+
+    Room of its own would be given back after each, and its pages cleared anew for the next, which
+    takes as long as the arithmetic.
+
+    Attributes:
+        beside: as much as the inner layer takes, (N, J), for what is needed in between.
+    """
+
+    def __init__(self, encoder: Tensor, weight: Tensor) -> None:
+        V, J = weight.shape
+        count = max(1, cells.CHUNK // max(1, V, J))
+        self._inner, self.beside = (encoder.new_empty(count, J) for _ in range(2))
+        self._logits = encoder.new_empty(count, V)
+
+    def inner(self, cell: Cells, encoder: Tensor, decoder: Tensor, activation: _Function) -> Tensor:
+        """The inner layer of some cells, (N, J)."""
+        count = len(cell.b)
+        inner = cells.rows(encoder, cell.b, cell.t, self._inner[:count])
+        inner += cells.rows(decoder, cell.b, cell.u, self.beside[:count])
+        return activation.of(inner)
+
+    def shifted(self, inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The logits of some cells, less the largest of each, (N, V)."""
+        with cells.exact(inner.device):
+            logits = torch.addmm(bias, inner, weight.mT, out=self._logits[: len(inner)])
+        return logits.sub_(logits.amax(1, keepdim=True))
 
 
 def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
