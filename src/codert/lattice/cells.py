@@ -207,9 +207,14 @@ def exact(device: torch.device) -> Iterator[None]:
         products.fp32_precision = "none" if before == inherited else before
 
 
+def at_once(width: int) -> int:
+    """Cells that may have `width` values made at a time."""
+    return max(1, CHUNK // max(1, width))
+
+
 def listed(mask: Tensor, width: int) -> Iterator[Cells]:
     """The cells of a mask (B, T, U+1), as many at a time as may have `width` values made."""
-    for chunk in torch.split(mask.nonzero(), max(1, CHUNK // max(1, width))):
+    for chunk in torch.split(mask.nonzero(), at_once(width)):
         if len(chunk):
             yield Cells(*chunk.unbind(1))
 

@@ -185,7 +185,7 @@ class _Scores(torch.autograd.Function):
         """The lattice's leaves, labels (B, U) and real cells to (B, T, U+1) and (B, T, U)."""
         blank, label = encoder.new_zeros(2, *real.shape)
         following = torch.nn.functional.pad(labels, (0, 1), value=BLANK)
-        room = _Room(encoder, weight)
+        room = _Room(encoder, weight, real.numel())
         for cell in cells.listed(real, max(weight.shape)):
             inner = room.inner(cell, encoder, decoder, ACTIVATIONS[activation])
             shifted = room.shifted(inner, weight, bias)
@@ -210,7 +210,7 @@ class _Scores(torch.autograd.Function):
         _, T, U1 = by_blank.shape
         activation = ACTIVATIONS[ctx.activation]
         felt = real & cells.felt(by_blank.abs() + by_label.abs())
-        room = _Room(encoder, weight)
+        room = _Room(encoder, weight, real.numel())
         for cell in cells.listed(felt, max(weight.shape)):
             inner = room.inner(cell, encoder, decoder, activation)
             by_logit = room.shifted(inner, weight, bias).exp_()
@@ -236,11 +236,14 @@ class _Room:
 
     Attributes:
         beside: as much as the inner layer takes, (N, J), for what is needed in between.
+
+    Args:
+        most: cells that there are.
     """
 
-    def __init__(self, encoder: Tensor, weight: Tensor) -> None:
+    def __init__(self, encoder: Tensor, weight: Tensor, most: int) -> None:
         V, J = weight.shape
-        count = max(1, cells.CHUNK // max(1, V, J))
+        count = min(most, cells.at_once(max(V, J)))
         self._inner, self.beside = (encoder.new_empty(count, J) for _ in range(2))
         self._logits = encoder.new_empty(count, V)
 
