@@ -197,7 +197,7 @@ def _at_some(
         logits = teacher.at(*cells.unbind(1)), student.at(*cells.unbind(1))
         return compare(*logits, divergence, temperature, alpha)
 
-    step = max(1, lattice_cells.CHUNK // max(1, teacher.width, student.width))
+    step = lattice_cells.at_once(max(teacher.width, student.width))
     chunks = torch.split(chosen.nonzero(), step)
     if len(chunks) == 1:  # the usual case, which need not be computed again
         return some(chunks[0])

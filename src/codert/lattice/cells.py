@@ -208,7 +208,7 @@ def exact(device: torch.device) -> Iterator[None]:
 
 
 def at_once(width: int) -> int:
-    """Cells that may have `width` values made at a time."""
+    """How many of what takes `width` values may be made at a time."""
     return max(1, CHUNK // max(1, width))
 
 
@@ -233,7 +233,7 @@ def felt(gradient: Tensor) -> Tensor:
 def chunk_of_frames(lattice: Lattice) -> int:
     """Frames whose logits may be made at once."""
     B, _, U1, _ = lattice.shape
-    return max(1, CHUNK // max(1, B * U1 * lattice.width))
+    return at_once(B * U1 * lattice.width)
 
 
 def split(encoder: Tensor, lengths: Tensor, frames: int) -> Iterator[tuple[Tensor, Tensor]]:
