@@ -180,6 +180,32 @@ def test_without_a_folder_all_of_runs_with_results_on_the_split_are_taken(
     assert {point["plan"] for point in found["points"]} == {"a", "b"}
 
 
+def test_of_several_corpora_one_is_named(
+    results: Any, tmp_path: Path, choose: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results("a", [1, 1], width="narrow", out="runs/one")
+    results("b", [0, 1], width="wide", out="runs/two", corpus="queen")
+    results("b", [0, 0], width="wide", out="runs/one", corpus="queen")
+    assert "choose one with --corpus" in choose("--max-mb", "5")
+    found = choose("--max-mb", "5", "--corpus", "tones")
+    assert [point["plan"] for point in found["points"]] == ["a"]
+    assert found["corpus"] == "tones"
+    assert len(choose("--corpus", "queen")["points"]) == 2
+    assert "no experiment with results on corpus an4, split test" in choose("--corpus", "an4")
+
+
+def test_what_has_no_run_beside_its_results_is_left_out_and_named(
+    results: Any, choose: Any
+) -> None:
+    results("a", [5, 5], width="narrow")
+    shutil.rmtree(results("b", [1, 1], width="wide"))
+    found = choose()
+    assert [point["plan"] for point in found["points"]] == ["a"]
+    assert [each.split(" in ")[0] for each in found["left_out"]] == ["b/student"]
+    assert found["left_out"][0].endswith("no run is beside its results")
+
+
 def test_when_nothing_fits_the_nearest_is_named(results: Any, choose: Any, tmp_path: Path) -> None:
     narrow = results("narrow", [5, 5], width="narrow")
     results("wide", [2, 2], width="wide")
@@ -198,7 +224,9 @@ def test_what_has_no_results_is_told_how_to_get_them(
     other = run.parents[1] / "b"
     shutil.copytree(run, other)
     assert f"codert experiment FILE --out {tmp_path / 'out'}" in choose(run, other)
-    assert "no results on split dev (there are: test)" in choose(run, "--split", "dev")
+    assert "no results on split dev (there are: tones test)" in choose(run, "--split", "dev")
+    err = choose(run, "--corpus", "queen")
+    assert "no results on corpus queen, split test (there are: tones test)" in err
     shutil.rmtree(run)
     err = choose()
     assert f"{run}: the run is not beside its results" in err

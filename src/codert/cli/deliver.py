@@ -37,6 +37,9 @@ def add(verbs: Verbs) -> None:
     )
     choose.add_argument("--split", default="test", help="that WER is of (test)")
     choose.add_argument(
+        "--corpus", metavar="NAME", help="that WER is of, where there are several, as in results"
+    )
+    choose.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw WER against size, an SVG file"
     )
     choose.add_argument("--json", action="store_true", help="print all of it as JSON")
@@ -62,8 +65,9 @@ def _choose(options: argparse.Namespace) -> int:
     from codert.learning.machine import machine, name_of
 
     name = name_of(machine("cpu", threads=1))
-    folders = options.folder or experiments_in(Path("runs"), options.split)
-    choice = choose(folders, options.split, Budget(options.max_mb, options.max_rtf))
+    folders = options.folder or experiments_in(Path("runs"), options.split, options.corpus)
+    budget = Budget(options.max_mb, options.max_rtf)
+    choice = choose(folders, options.split, budget, options.corpus)
     if options.picture:
         write_bytes(options.picture, picture(choice))
     print(

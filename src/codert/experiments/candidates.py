@@ -1,6 +1,6 @@
 """What there is to choose from: finished runs with their recorded results."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -36,39 +36,57 @@ class Candidate:
 _Group = tuple[Path, str, str, str]  # an experiment's folder, a corpus, a plan and a recogniser
 
 
-def candidates(folders: Sequence[Path], split: str) -> tuple[list[Candidate], list[str]]:
+def candidates(
+    folders: Sequence[Path], split: str, corpus: str | None = None
+) -> tuple[list[Candidate], list[str]]:
     """The recognisers in some folders, by their results on a split, and what is left out.
 
-    Of an experiment that goes on, seeds that are not yet scored on all folds are left out.
+    Of an experiment that goes on, seeds that are not yet scored on all folds are left out, and
+    so is what has no run beside its results.
 
     Args:
         folders: of experiments, or of any of the runs in them.
         split: that was scored.
+        corpus: that was scored, by its name in the experiment; None takes what there is.
 
     Raises:
-        InputError: a folder has no results, they are not about the same speech, or a run is not
+        InputError: a folder has no such results, they are not about the same speech, or no run is
             beside its results.
     """
     found: dict[_Group, dict[Key, Record]] = {}
     for folder in folders:
         root, records = recorded(folder)
-        chosen = {key: record for key, record in records.items() if record.split == split}
+        chosen = {key: record for key, record in records.items() if _is_of(record, split, corpus)}
         if not chosen:
-            known = ", ".join(sorted({record.split for record in records.values()}))
+            known = sorted({f"{record.corpus} {record.split}" for record in records.values()})
+            wanted = f"corpus {corpus}, split {split}" if corpus else f"split {split}"
             raise InputError(
-                f"{folder}: no results on split {split} (there are: {known}); "
-                "choose another --split"
+                f"{folder}: no results on {wanted} (there are: {', '.join(known)}); "
+                "choose another --corpus or --split"
             )
         for key, record in chosen.items():
             group = found.setdefault((root, record.corpus, record.plan, record.recogniser), {})
             group[key] = record
     left_out = _leave_out_unfinished(found)
     _check_same_speech(found)
-    return [_candidate(root, group) for (root, *_), group in found.items()], left_out
+    there = []
+    for (root, _, plan, recogniser), group in found.items():
+        if candidate := _candidate(root, group):
+            there.append(candidate)
+        else:
+            left_out.append(f"{plan}/{recogniser} in {root}: no run is beside its results")
+    if not there:
+        (root, *_), group = next(iter(found.items()))
+        folder, record = _runs(root, group)[0]
+        raise InputError(
+            f"{folder}: the run is not beside its results; bring it there, or train it again: "
+            f"{record.command}"
+        )
+    return there, left_out
 
 
-def experiments_in(folder: Path, split: str) -> list[Path]:
-    """The experiments in a folder that have results on a split.
+def experiments_in(folder: Path, split: str, corpus: str | None = None) -> list[Path]:
+    """The experiments in a folder that have results on a split, of a corpus if one is named.
 
     Raises:
         InputError: there are none.
@@ -76,14 +94,19 @@ def experiments_in(folder: Path, split: str) -> list[Path]:
     found = [
         path.parent
         for path in sorted(folder.glob(f"*/{RESULTS}"))
-        if any(record.split == split for record in Records(path.parent).read().values())
+        if any(_is_of(record, split, corpus) for record in Records(path.parent).read().values())
     ]
     if not found:
+        wanted = f"corpus {corpus}, split {split}" if corpus else f"split {split}"
         raise InputError(
-            f"{folder}: no experiment with results on split {split} is there; name the folder of "
+            f"{folder}: no experiment with results on {wanted} is there; name the folder of "
             "one, or make one with `codert experiment FILE`"
         )
     return found
+
+
+def _is_of(record: Record, split: str, corpus: str | None) -> bool:
+    return record.split == split and corpus in (None, record.corpus)
 
 
 def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
@@ -164,8 +187,7 @@ def _check_same_speech(found: dict[_Group, dict[Key, Record]]) -> None:
     if len(corpora) > 1:
         named = ", ".join(f"{corpus} ({by})" for corpus, by in corpora.items())
         raise InputError(
-            f"the results are about several corpora: {named}; "
-            "name the folder of one, as in runs/NAME/CORPUS"
+            f"the results are about several corpora: {named}; choose one with --corpus"
         )
     first: tuple[str, set[int | None], set[tuple[int | None, str, int]]] | None = None
     for (root, _, plan, recogniser), group in found.items():
@@ -196,16 +218,17 @@ def _folds(folds: Iterable[int | None]) -> str:
     return f"fold {', '.join(names)}" if names else "no folds"
 
 
-def _candidate(root: Path, group: dict[Key, Record]) -> Candidate:
+def _runs(root: Path, group: Mapping[Key, Record]) -> list[tuple[Path, Record]]:
+    """Where a recogniser's runs belong, the first seed and fold first."""
     keys = sorted(group, key=lambda key: (group[key].seed, group[key].fold or 0))
-    runs = [(root / key[0].name / key[1], group[key]) for key in keys]
-    there = [(folder, record) for folder, record in runs if (folder / WEIGHTS).is_file()]
+    return [(root / key[0].name / key[1], group[key]) for key in keys]
+
+
+def _candidate(root: Path, group: Mapping[Key, Record]) -> Candidate | None:
+    """None where no run is beside its results."""
+    there = [run for run in _runs(root, group) if (run[0] / WEIGHTS).is_file()]
     if not there:
-        folder, record = runs[0]
-        raise InputError(
-            f"{folder}: the run is not beside its results; bring it there, or train it again: "
-            f"{record.command}"
-        )
+        return None
     rates = {}
     for seed in sorted({record.seed for record in group.values()}):
         of_seed = [record for record in group.values() if record.seed == seed]

@@ -76,7 +76,7 @@ class Choice(TypedDict):
         split: that the error rates are of.
         chosen: the best student that fits.
         points: all, the smallest first.
-        left_out: what is not scored on all folds yet.
+        left_out: what is not scored on all folds yet, and what has no run beside its results.
     """
 
     corpus: str
@@ -86,18 +86,21 @@ class Choice(TypedDict):
     left_out: list[str]
 
 
-def choose(folders: Sequence[Path], split: str, budget: Budget) -> Choice:
+def choose(
+    folders: Sequence[Path], split: str, budget: Budget, corpus: str | None = None
+) -> Choice:
     """The student with the lowest recorded WER that fits, the smaller of two that are as good.
 
     Args:
         folders: of experiments, or of runs in them.
         split: that was scored; nothing is scored again.
         budget: that is to be kept to.
+        corpus: that was scored, by its name in the experiment; None where there is but one.
 
     Raises:
         InputError: there are no results or no runs, they do not compare, or no student fits.
     """
-    found, left_out = candidates(folders, split)
+    found, left_out = candidates(folders, split, corpus)
     points = sorted((_point(each, budget) for each in found), key=lambda p: (p["mb"], p["wer"]))
     students = [point for point in points if point["role"] == "student"]
     if not students:
