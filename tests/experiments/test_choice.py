@@ -195,15 +195,16 @@ def test_of_several_corpora_one_is_named(
     assert "no experiment with results on corpus an4, split test" in choose("--corpus", "an4")
 
 
-def test_what_has_no_run_beside_its_results_is_left_out_and_named(
+def test_what_has_no_run_with_the_scored_weights_is_left_out_and_named(
     results: Any, choose: Any
 ) -> None:
     results("a", [5, 5], width="narrow")
-    shutil.rmtree(results("b", [1, 1], width="wide"))
+    shutil.rmtree(results("absent", [1, 1], width="wide"))
+    results("again", [1, 1], width="wide", updates=9)
     found = choose()
     assert [point["plan"] for point in found["points"]] == ["a"]
-    assert [each.split(" in ")[0] for each in found["left_out"]] == ["b/student"]
-    assert found["left_out"][0].endswith("no run is beside its results")
+    named = [each.split(" in ")[0] for each in found["left_out"]]
+    assert named == ["absent/student", "again/student"]
 
 
 def test_when_nothing_fits_the_nearest_is_named(results: Any, choose: Any, tmp_path: Path) -> None:

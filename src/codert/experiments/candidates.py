@@ -42,7 +42,7 @@ def candidates(
     """The recognisers in some folders, by their results on a split, and what is left out.
 
     Of an experiment that goes on, seeds that are not yet scored on all folds are left out, and
-    so is what has no run beside its results.
+    so is what has no run with the weights that were scored.
 
     Args:
         folders: of experiments, or of any of the runs in them.
@@ -50,8 +50,8 @@ def candidates(
         corpus: that was scored, by its name in the experiment; None takes what there is.
 
     Raises:
-        InputError: a folder has no such results, they are not about the same speech, or no run is
-            beside its results.
+        InputError: a folder has no such results, they are not about the same speech, or no run
+            has the weights that were scored.
     """
     found: dict[_Group, dict[Key, Record]] = {}
     for folder in folders:
@@ -74,14 +74,12 @@ def candidates(
         if candidate := _candidate(root, group):
             there.append(candidate)
         else:
-            left_out.append(f"{plan}/{recogniser} in {root}: no run is beside its results")
+            left_out.append(
+                f"{plan}/{recogniser} in {root}: no run of it has the weights that were scored"
+            )
     if not there:
         (root, *_), group = next(iter(found.items()))
-        folder, record = _runs(root, group)[0]
-        raise InputError(
-            f"{folder}: the run is not beside its results; bring it there, or train it again: "
-            f"{record.command}"
-        )
+        raise InputError(unlike_scored(*_runs(root, group)[0]))
     return there, left_out
 
 
@@ -149,13 +147,20 @@ def records_below(folder: Path, root: Path) -> dict[Key, Record]:
     }
 
 
-def check_scored(recogniser: Path, updates: int, record: Record) -> None:
-    """Raises InputError where other weights than the recogniser's were scored, by their updates."""
+def unlike_scored(recogniser: Path, record: Record) -> str | None:
+    """Why a folder's weights are not those that were scored, and the mend; None if they are."""
+    if not (recogniser / WEIGHTS).is_file():
+        return (
+            f"{recogniser}: the run is not beside its results; bring it there, or train it again: "
+            f"{record.command}"
+        )
+    updates = load_card(recogniser).updates
     if record.updates != updates:
-        raise InputError(
+        return (
             f"{recogniser}: has {updates} updates, and the recorded results are of "
             f"{record.updates}; remove its line from {RESULTS} and run `codert experiment` again"
         )
+    return None
 
 
 def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
@@ -225,8 +230,8 @@ def _runs(root: Path, group: Mapping[Key, Record]) -> list[tuple[Path, Record]]:
 
 
 def _candidate(root: Path, group: Mapping[Key, Record]) -> Candidate | None:
-    """None where no run is beside its results."""
-    there = [run for run in _runs(root, group) if (run[0] / WEIGHTS).is_file()]
+    """None where no run has the weights that were scored."""
+    there = [run for run in _runs(root, group) if not unlike_scored(*run)]
     if not there:
         return None
     rates = {}
@@ -234,5 +239,4 @@ def _candidate(root: Path, group: Mapping[Key, Record]) -> Candidate | None:
         of_seed = [record for record in group.values() if record.seed == seed]
         rates[seed] = 100 * sum(r.errors for r in of_seed) / sum(r.words for r in of_seed)
     folder, record = there[0]
-    check_scored(folder, load_card(folder).updates, record)
     return Candidate(folder, record, rates, (folder / WEIGHTS).stat().st_size)

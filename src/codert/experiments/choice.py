@@ -76,7 +76,7 @@ class Choice(TypedDict):
         split: that the error rates are of.
         chosen: the best student that fits.
         points: all, the smallest first.
-        left_out: what is not scored on all folds yet, and what has no run beside its results.
+        left_out: what is not scored on all folds yet, and what has no run with the scored weights.
     """
 
     corpus: str

@@ -14,7 +14,7 @@ from codert.data.text import normalise
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.significance import Interval, bootstrap_interval, by_drawn
-from codert.experiments.candidates import check_scored, experiment_of, records_below
+from codert.experiments.candidates import experiment_of, records_below, unlike_scored
 from codert.experiments.records import Record, Records
 from codert.files import write_bytes, write_text
 from codert.learning.plan import Part, Plan, parts_by_folder
@@ -119,7 +119,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     most = plan.data.max_seconds
     heard = [each for each in heard if each.id not in skipped and each.seconds <= most]
     texts = [normalise(each.text) for each in heard]
-    scored = _recorded(run, transcriber.card.updates)
+    scored = _recorded(run)
     content = {name: (run / name).read_bytes() for name in _FILES if name != HEARD}
     content[HEARD] = "".join(f"{id}\n" for id in sorted(heard_by(run))).encode()
     for name, each in content.items():
@@ -228,14 +228,15 @@ def _speech(heard: Sequence[Utterance], texts: Sequence[str]) -> Speech:
     )
 
 
-def _recorded(run: Path, updates: int) -> list[tuple[Record, Score]]:
+def _recorded(run: Path) -> list[tuple[Record, Score]]:
     """What the experiment that a run lies in recorded of it, if it lies in one."""
     root = experiment_of(run)
     if root is None:
         return []
     found = []
     for key, record in records_below(run, root).items():
-        check_scored(run, updates, record)
+        if reason := unlike_scored(run, record):
+            raise InputError(reason)
         heard = Records(root).heard(key)
         speakers = [each.speaker for each in heard]
         errors, words = by_drawn(
