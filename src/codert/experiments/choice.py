@@ -41,7 +41,8 @@ class Point(TypedDict):
 
     Attributes:
         folder: of the recogniser from one of the seeds, as RUN of every command.
-        plan: in its experiment.
+        experiment: by its name.
+        plan: of the experiment.
         recogniser: of the plan.
         role: student or teacher; only students are chosen.
         total_params: weights that a device needs.
@@ -55,6 +56,7 @@ class Point(TypedDict):
     """
 
     folder: str
+    experiment: str
     plan: str
     recogniser: str
     role: Literal["student", "teacher"]
@@ -132,6 +134,7 @@ def _point(candidate: Candidate, budget: Budget) -> Point:
     record, rates = candidate.record, list(candidate.wer_by_seed.values())
     point = Point(
         folder=str(candidate.folder),
+        experiment=record.experiment,
         plan=record.plan,
         recogniser=record.recogniser,
         role=record.role,

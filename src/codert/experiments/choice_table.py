@@ -8,8 +8,6 @@ from codert.evaluation.results import columns
 from codert.experiments.choice import Choice, Point
 from codert.reports.image import Image, Stroke
 
-_NAMES = 3  # columns that are no figures
-
 
 def table(choice: Choice, machine: str) -> str:
     """All that was to choose from, the smallest first, and what was chosen.
@@ -18,11 +16,12 @@ def table(choice: Choice, machine: str) -> str:
         choice: with its points.
         machine: that the real-time factors were measured on.
     """
-    headings = ("plan", "recogniser", "role", "params", "MB", "RTF", "seeds", "WER %", "fits", "")
+    names = ("experiment", "plan", "recogniser", "role")
+    headings = (*names, "params", "MB", "RTF", "seeds", "WER %", "fits", "")
     chosen = choice["chosen"]
     return "\n".join(
         [
-            columns([headings, *(_cells(point, chosen) for point in choice["points"])], _NAMES),
+            columns([headings, *(_cells(point, chosen) for point in choice["points"])], len(names)),
             "",
             f"WER: recorded, on {choice['corpus']}, split {choice['split']}; mean ± standard "
             "deviation over seeds.",
@@ -75,6 +74,7 @@ def _cells(point: Point, chosen: Point) -> tuple[str, ...]:
     spread = "" if point["wer_sd"] is None else f" ± {point['wer_sd']:.2f}"
     mark = "chosen" if point is chosen else "on the curve" if point["on_curve"] else ""
     return (
+        point["experiment"],
         point["plan"],
         point["recogniser"],
         point["role"],
