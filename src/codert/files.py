@@ -114,6 +114,9 @@ def _opened(path: Path) -> IO[str]:
 
 
 def unwritable(path: Path, error: OSError) -> InputError:
-    """The error for a file or a folder that cannot be written."""
+    """The error for a file or a folder that cannot be written, or that another one kept from it."""
     reason = error.strerror or str(error)
-    return InputError(f"{path}: cannot be written: {reason}; free space or name another folder")
+    whole, named = path.absolute(), Path(os.fsdecode(error.filename or path)).absolute()
+    if named.is_relative_to(whole.parent) or whole.is_relative_to(named):
+        return InputError(f"{path}: cannot be written: {reason}; free space or name another folder")
+    return InputError(f"{named}: {reason}; so {path} was not written")

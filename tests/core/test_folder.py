@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from codert.errors import InputError
-from codert.files import write_text
+from codert.files import replacing, write_text
 from codert.models.encoder import LSTMEncoderConfig
 from codert.models.folder import (
     CONFIG,
@@ -230,6 +230,14 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
         save_recogniser(tmp_path / "run", *make(JOINTS[0]))
+
+
+def test_what_could_not_be_read_while_another_was_written_is_the_one_named(tmp_path: Path) -> None:
+    source, target = tmp_path / "from" / "source", tmp_path / "to" / "target"
+    with pytest.raises(InputError) as caught, replacing(target):
+        source.read_bytes()
+    assert str(caught.value) == f"{source}: No such file or directory; so {target} was not written"
+    assert not any(target.parent.iterdir())
 
 
 def test_tensors_and_their_metadata(tmp_path: Path) -> None:
