@@ -2,7 +2,12 @@
 
 from codert.learning.edges.edge import BaseEdge, Rates
 from codert.learning.edges.hidden import HiddenEdge
-from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
+from codert.learning.edges.lattice import (
+    CollapsedEdge,
+    LabelEdge,
+    LatticeEdge,
+    PathPosteriorEdge,
+)
 from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
 from codert.learning.edges.sequence import SequenceEdge
 
@@ -12,6 +17,7 @@ Edge = (
     | HiddenEdge
     | LatticeEdge
     | CollapsedEdge
+    | LabelEdge
     | PathPosteriorEdge
     | SequenceEdge
 )
@@ -23,6 +29,7 @@ __all__ = [
     "Edge",
     "EncoderLogitEdge",
     "HiddenEdge",
+    "LabelEdge",
     "LatticeEdge",
     "PathPosteriorEdge",
     "Rates",
