@@ -11,7 +11,6 @@ from codert.distillation.divergences import (
 from codert.distillation.frames import Frames
 from codert.distillation.gauge import centred, centred_decoder
 from codert.distillation.hidden import Distance, hidden_loss
-from codert.distillation.labels import label_loss
 from codert.distillation.lattice import collapsed_loss, lattice_loss
 from codert.distillation.logits import decoder_logit_loss, encoder_logit_loss
 from codert.distillation.path_posterior import OfPaths, path_posterior_loss
@@ -35,7 +34,6 @@ __all__ = [
     "decoder_logit_loss",
     "encoder_logit_loss",
     "hidden_loss",
-    "label_loss",
     "lattice_loss",
     "path_posterior_loss",
     "sequence_loss",

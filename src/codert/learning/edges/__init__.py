@@ -2,12 +2,7 @@
 
 from codert.learning.edges.edge import BaseEdge, Rates
 from codert.learning.edges.hidden import HiddenEdge
-from codert.learning.edges.lattice import (
-    CollapsedEdge,
-    LabelEdge,
-    LatticeEdge,
-    PathPosteriorEdge,
-)
+from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
 from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
 from codert.learning.edges.sequence import SequenceEdge
 
@@ -17,7 +12,6 @@ Edge = (
     | HiddenEdge
     | LatticeEdge
     | CollapsedEdge
-    | LabelEdge
     | PathPosteriorEdge
     | SequenceEdge
 )
@@ -29,7 +23,6 @@ __all__ = [
     "Edge",
     "EncoderLogitEdge",
     "HiddenEdge",
-    "LabelEdge",
     "LatticeEdge",
     "PathPosteriorEdge",
     "Rates",

@@ -1,4 +1,4 @@
-"""Edges that match the lattice: its cells, three classes of their symbols, labels, or its paths."""
+"""Edges that match the lattice: its cells, three classes of their symbols, or its paths."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,6 @@ from codert.distillation import (
     OfProbabilities,
     check_cells,
     collapsed_loss,
-    label_loss,
     lattice_loss,
     path_posterior_loss,
 )
@@ -80,22 +79,6 @@ class CollapsedEdge(CellEdge):
         return collapsed_loss(
             *lattices, labels, self.divergence, **self._choices(ratio(teacher, student))
         )
-
-
-@dataclass(frozen=True)
-class LabelEdge(DivergenceEdge):
-    """What else each label might have been, whenever either says it."""
-
-    rates: ClassVar[Rates] = "any"
-
-    match: Literal["labels"] = "labels"
-
-    def loss(
-        self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
-    ) -> Tensor:
-        """See `label_loss`."""
-        lattices = _lattices(self, teacher, student)
-        return label_loss(*lattices, labels, self.divergence, self.temperature, self.alpha)
 
 
 @dataclass(frozen=True)
