@@ -116,7 +116,11 @@ def _opened(path: Path) -> IO[str]:
 def unwritable(path: Path, error: OSError) -> InputError:
     """The error for a file or a folder that cannot be written, or that another one kept from it."""
     reason = error.strerror or str(error)
-    whole, named = path.absolute(), Path(os.fsdecode(error.filename or path)).absolute()
-    if named.is_relative_to(whole.parent) or whole.is_relative_to(named):
+    whole, named = path.absolute(), path.absolute()
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        named = Path(os.fsdecode(error.filename)).absolute()
+    above, folder = whole.is_relative_to(named), whole.parent
+    # In the making its name is longer: target.part, .target.building.
+    if above or (named.is_relative_to(folder) and whole.name in named.relative_to(folder).parts[0]):
         return InputError(f"{path}: cannot be written: {reason}; free space or name another folder")
     return InputError(f"{named}: {reason}; so {path} was not written")

@@ -233,11 +233,17 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 
 
 def test_what_could_not_be_read_while_another_was_written_is_the_one_named(tmp_path: Path) -> None:
-    source, target = tmp_path / "from" / "source", tmp_path / "to" / "target"
-    with pytest.raises(InputError) as caught, replacing(target):
-        source.read_bytes()
-    assert str(caught.value) == f"{source}: No such file or directory; so {target} was not written"
-    assert not any(target.parent.iterdir())
+    target = tmp_path / "to" / "target"
+    for source in (
+        tmp_path / "from" / "source",
+        target.parent / "source",
+        target.parent / "a" / "b",
+    ):
+        with pytest.raises(InputError) as caught, replacing(target):
+            source.read_bytes()
+        said = f"{source}: No such file or directory; so {target} was not written"
+        assert str(caught.value) == said
+        assert not any(target.parent.iterdir())
 
 
 def test_tensors_and_their_metadata(tmp_path: Path) -> None:

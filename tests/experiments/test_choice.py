@@ -195,16 +195,34 @@ def test_of_several_corpora_one_is_named(
     assert "no experiment with results on corpus an4, split test" in choose("--corpus", "an4")
 
 
-def test_what_has_no_run_with_the_scored_weights_is_left_out_and_named(
+def test_what_has_no_run_is_left_out_and_named_whatever_it_was_scored_on(
     results: Any, choose: Any
 ) -> None:
     results("a", [5, 5], width="narrow")
-    shutil.rmtree(results("absent", [1, 1], width="wide"))
-    results("again", [1, 1], width="wide", updates=9)
+    for plan, keys in (
+        ("absent", {}),
+        ("elsewhere", {"ids": "ac"}),
+        ("corpus", {"corpus": "queen"}),
+        ("folds", {"fold": 0}),
+        ("folds", {"fold": 1, "ids": "cd"}),
+    ):
+        shutil.rmtree(results(plan, [1, 1], width="wide", **keys))
     found = choose()
     assert [point["plan"] for point in found["points"]] == ["a"]
-    named = [each.split(" in ")[0] for each in found["left_out"]]
-    assert named == ["absent/student", "again/student"]
+    named = {each.split(" in ")[0] for each in found["left_out"]}
+    assert named == {f"{plan}/student" for plan in ("absent", "elsewhere", "corpus", "folds")}
+
+
+def test_seeds_with_other_weights_than_were_scored_are_left_out_and_named(
+    results: Any, choose: Any
+) -> None:
+    results("a", [5, 5], width="narrow")
+    again = results("a", [1, 1], width="narrow", seed=1, updates=9)
+    results("b", [1, 1], width="wide", updates=9)
+    found = choose()
+    assert [(point["plan"], point["seeds"]) for point in found["points"]] == [("a", [0])]
+    assert len(found["left_out"]) == 2
+    assert f"{again}: has 3 updates, and the recorded results are of 9" in found["left_out"][0]
 
 
 def test_when_nothing_fits_the_nearest_is_named(results: Any, choose: Any, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def candidates(
 ) -> tuple[list[Candidate], list[str]]:
     """The recognisers in some folders, by their results on a split, and what is left out.
 
-    Of an experiment that goes on, seeds that are not yet scored on all folds are left out, and
-    so is what has no run with the weights that were scored.
+    Of an experiment that goes on, seeds that are not yet scored on all folds are left out, and so
+    are seeds of which a run has other weights than were scored, and what has no run at all.
 
     Args:
         folders: of experiments, or of any of the runs in them.
@@ -51,7 +51,7 @@ def candidates(
 
     Raises:
         InputError: a folder has no such results, they are not about the same speech, or no run
-            has the weights that were scored.
+            is there with the weights that were scored.
     """
     found: dict[_Group, dict[Key, Record]] = {}
     for folder in folders:
@@ -67,20 +67,18 @@ def candidates(
         for key, record in chosen.items():
             group = found.setdefault((root, record.corpus, record.plan, record.recogniser), {})
             group[key] = record
-    left_out = _leave_out_unfinished(found)
+    first = next((root, group) for (root, *_), group in found.items())
+    left_out = _leave_out_other_weights(found) + _leave_out_absent(found)
+    left_out += _leave_out_unfinished(found) + _leave_out_absent(found)
+    if not found:
+        folder, record = _runs(*first)[0]
+        raise InputError(
+            unlike_scored(folder, record)
+            or f"{folder}: the run is not beside its results; bring it there, or train it again: "
+            f"{record.command}"
+        )
     _check_same_speech(found)
-    there = []
-    for (root, _, plan, recogniser), group in found.items():
-        if candidate := _candidate(root, group):
-            there.append(candidate)
-        else:
-            left_out.append(
-                f"{plan}/{recogniser} in {root}: no run of it has the weights that were scored"
-            )
-    if not there:
-        (root, *_), group = next(iter(found.items()))
-        raise InputError(unlike_scored(*_runs(root, group)[0]))
-    return there, left_out
+    return [_candidate(root, group) for (root, *_), group in found.items()], left_out
 
 
 def experiments_in(folder: Path, split: str, corpus: str | None = None) -> list[Path]:
@@ -148,19 +146,46 @@ def records_below(folder: Path, root: Path) -> dict[Key, Record]:
 
 
 def unlike_scored(recogniser: Path, record: Record) -> str | None:
-    """Why a folder's weights are not those that were scored, and the mend; None if they are."""
+    """Why the weights in a folder are not those that were scored, and the mend; None if they are.
+
+    Of a folder without weights nothing is said.
+    """
     if not (recogniser / WEIGHTS).is_file():
-        return (
-            f"{recogniser}: the run is not beside its results; bring it there, or train it again: "
-            f"{record.command}"
-        )
+        return None
     updates = load_card(recogniser).updates
-    if record.updates != updates:
-        return (
-            f"{recogniser}: has {updates} updates, and the recorded results are of "
-            f"{record.updates}; remove its line from {RESULTS} and run `codert experiment` again"
-        )
-    return None
+    if record.updates == updates:
+        return None
+    return (
+        f"{recogniser}: has {updates} updates, and the recorded results are of "
+        f"{record.updates}; remove its line from {RESULTS} and run `codert experiment` again"
+    )
+
+
+def _leave_out_other_weights(found: dict[_Group, dict[Key, Record]]) -> list[str]:
+    """Drop seeds of which a run has other weights than were scored; which runs, and the mend."""
+    left_out: list[str] = []
+    for group, records in found.items():
+        reasons = {
+            record.seed: reason
+            for folder, record in _runs(group[0], records)
+            if (reason := unlike_scored(folder, record))
+        }
+        left_out += reasons.values()
+        found[group] = {key: r for key, r in records.items() if r.seed not in reasons}
+    _drop_empty(found)
+    return left_out
+
+
+def _leave_out_absent(found: dict[_Group, dict[Key, Record]]) -> list[str]:
+    """Drop what has no run beside its results; what was dropped, by name."""
+    left_out = []
+    for group, records in found.items():
+        root, _, plan, recogniser = group
+        if not any((folder / WEIGHTS).is_file() for folder, _ in _runs(root, records)):
+            left_out.append(f"{plan}/{recogniser} in {root}: no run is beside its results")
+            found[group] = {}
+    _drop_empty(found)
+    return left_out
 
 
 def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
@@ -169,7 +194,7 @@ def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
     for group, records in found.items():
         for key, record in records.items():
             folds.setdefault((group, record.seed), set()).add(key[0].fold)
-    most = max(folds.values(), key=len)
+    most = max(folds.values(), key=len, default=set())
     left_out = []
     for (group, seed), some in folds.items():
         if some < most:
@@ -179,9 +204,13 @@ def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
                 f"{_folds(most)}"
             )
             found[group] = {key: r for key, r in found[group].items() if r.seed != seed}
+    _drop_empty(found)
+    return left_out
+
+
+def _drop_empty(found: dict[_Group, dict[Key, Record]]) -> None:
     for group in [group for group, records in found.items() if not records]:
         del found[group]
-    return left_out
 
 
 def _check_same_speech(found: dict[_Group, dict[Key, Record]]) -> None:
@@ -229,14 +258,11 @@ def _runs(root: Path, group: Mapping[Key, Record]) -> list[tuple[Path, Record]]:
     return [(root / key[0].name / key[1], group[key]) for key in keys]
 
 
-def _candidate(root: Path, group: Mapping[Key, Record]) -> Candidate | None:
-    """None where no run has the weights that were scored."""
-    there = [run for run in _runs(root, group) if not unlike_scored(*run)]
-    if not there:
-        return None
+def _candidate(root: Path, group: Mapping[Key, Record]) -> Candidate:
+    """Of a group of which a run is there."""
     rates = {}
     for seed in sorted({record.seed for record in group.values()}):
         of_seed = [record for record in group.values() if record.seed == seed]
         rates[seed] = 100 * sum(r.errors for r in of_seed) / sum(r.words for r in of_seed)
-    folder, record = there[0]
+    folder, record = next(run for run in _runs(root, group) if (run[0] / WEIGHTS).is_file())
     return Candidate(folder, record, rates, (folder / WEIGHTS).stat().st_size)
