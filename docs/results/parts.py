@@ -45,6 +45,8 @@ Part = Callable[[Heard], bool]
 
 def main() -> None:
     """Print all of it."""
+    if "AN4" not in os.environ:
+        raise SystemExit("AN4 is not set; it is the folder of AN4's manifest.tsv")
     an4 = read_manifest(Path(os.environ["AN4"]) / "manifest.tsv")
     texts = {u.id: normalise(u.text) for u in an4}
     trained = {
@@ -100,6 +102,9 @@ def compare(
             one.append(list(filter(part, heard(experiment, corpus, f"{reference}/student", seed))))
             of_plan = heard(experiment, corpus, f"{plan}/{recogniser}", seed)
             other.append(list(filter(part, of_plan)))
+    told = {tuple((each.id, each.words) for each in run) for run in one + other}
+    if len(told) != 1:
+        raise SystemExit(f"{pairs[0]}: not all were scored on the same utterances")
     words = sum(each.words for each in one[0])
     rates = [
         100 * sum(each.errors for run in runs for each in run) / len(runs) / words
@@ -107,9 +112,11 @@ def compare(
     ]
     a, b = ([[each.errors for each in run] for run in runs] for runs in (one, other))
     found = compare_over_seeds(a, b, [each.speaker for each in one[0]])
-    named = f"{pairs[0].experiment}, {name}: {pairs[0].plan} {pairs[0].recogniser}"
+    named = "; ".join(
+        f"{pair.experiment}, {pair.plan} {pair.recogniser} with {pair.reference}" for pair in pairs
+    )
     print(
-        f"{named} with {pairs[0].reference}: {words:,} words, {rates[1]:.1f} and {rates[0]:.1f}%, "
+        f"{named}; {name}: {words:,} words, {rates[1]:.1f} and {rates[0]:.1f}%, "
         f"{found.werr:+.1f}% [{found.low:+.1f}, {found.high:+.1f}], p {found.p:.2g}"
     )
 
