@@ -68,6 +68,8 @@ def main() -> None:
         Pair("an4-no-ctc", "alone-long", "tandem-shared"),
     ):
         compare("without fold 2", [pair], parts["without fold 2"])
+    late = Pair("an4-tuned", "alone-ahead-4", "tandem-shared-ahead-late")
+    compare("without fold 2", [late], parts["without fold 2"])
     long = Pair("an4-tuned", "alone-ahead-long", "tandem-shared-ahead-long")
     compare("folds 0 to 3, seed 0", [long], lambda each: each.fold < 4, (0,))
     together = [
