@@ -5,9 +5,8 @@ What docs/results.md says "by parts.py" of. From the top of a checkout:
     AN4=FOLDER python docs/results/parts.py
 """
 
-import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +14,11 @@ from codert.data.folds import Fold, assign_fold
 from codert.data.manifest import read_manifest
 from codert.data.text import normalise
 from codert.evaluation.significance import compare_over_seeds
+from codert.experiments.cells import Cell
+from codert.experiments.records import Heard, Records
 
 FOLDS = range(5)
 SEEDS = (0, 1, 2)
-
-
-class Heard(NamedTuple):
-    """An utterance as one recogniser was scored on it."""
-
-    fold: int
-    id: str
-    speaker: str
-    errors: int
-    words: int
 
 
 class Pair(NamedTuple):
@@ -40,7 +31,7 @@ class Pair(NamedTuple):
     recogniser: str = "student"
 
 
-Part = Callable[[Heard], bool]
+Part = Callable[[int, Heard], bool]  # of a fold and an utterance
 
 
 def main() -> None:
@@ -54,10 +45,10 @@ def main() -> None:
         for fold in FOLDS
     }
     parts: dict[str, Part] = {
-        "without fold 2": lambda each: each.fold != 2,
-        "fold 0": lambda each: each.fold == 0,
-        "texts of the training part": lambda each: texts[each.id] in trained[each.fold],
-        "other texts": lambda each: texts[each.id] not in trained[each.fold],
+        "without fold 2": lambda fold, each: fold != 2,
+        "fold 0": lambda fold, each: fold == 0,
+        "texts of the training part": lambda fold, each: texts[each.id] in trained[fold],
+        "other texts": lambda fold, each: texts[each.id] not in trained[fold],
     }
     for name, part in parts.items():
         for reference in ("alone", "alone-long"):
@@ -71,7 +62,7 @@ def main() -> None:
     late = Pair("an4-tuned", "alone-ahead-4", "tandem-shared-ahead-late")
     compare("without fold 2", [late], parts["without fold 2"])
     long = Pair("an4-tuned", "alone-ahead-long", "tandem-shared-ahead-long")
-    compare("folds 0 to 3, seed 0", [long], lambda each: each.fold < 4, (0,))
+    compare("folds 0 to 3, seed 0", [long], seeds=(0,), folds=range(4))
     together = [
         Pair("an4-pretrained", "lattice", "tandem-shared-lattice"),
         Pair("an4-no-ctc", "static", "tandem-shared"),
@@ -79,8 +70,8 @@ def main() -> None:
     ]
     compare("three experiments", together)
     corpora: dict[str, Part] = {
-        "AN4": lambda each: each.id[0].isalpha(),
-        "learners": lambda each: not each.id[0].isalpha(),
+        "AN4": lambda fold, each: each.id[0].isalpha(),
+        "learners": lambda fold, each: not each.id[0].isalpha(),
     }
     for name, part in corpora.items():
         for recogniser in ("student", "teacher"):
@@ -95,17 +86,29 @@ def main() -> None:
 
 
 def compare(
-    name: str, pairs: Sequence[Pair], part: Part = lambda each: True, seeds: Sequence[int] = SEEDS
+    name: str,
+    pairs: Sequence[Pair],
+    part: Part = lambda fold, each: True,
+    seeds: Sequence[int] = SEEDS,
+    folds: Sequence[int] = FOLDS,
 ) -> None:
     """Print what two plans come to on a part, and their comparison over pairs and seeds."""
-    one, other = [], []
+    one: list[list[Heard]] = []
+    other: list[list[Heard]] = []
     for experiment, reference, plan, corpus, recogniser in pairs:
+        records = Records(Path(__file__).parent / experiment)
         for seed in seeds:
-            one.append(list(filter(part, heard(experiment, corpus, f"{reference}/student", seed))))
-            of_plan = heard(experiment, corpus, f"{plan}/{recogniser}", seed)
-            other.append(list(filter(part, of_plan)))
-    told = {tuple((each.id, each.words) for each in run) for run in one + other}
-    if len(told) != 1:
+            for runs, of, who in ((one, reference, "student"), (other, plan, recogniser)):
+                runs.append(
+                    [
+                        each
+                        for fold in folds
+                        for each in records.heard((Cell(of, corpus, fold, seed), who, "test"))
+                        if part(fold, each)
+                    ]
+                )
+    scored_on = {tuple((each.id, each.words) for each in run) for run in one + other}
+    if len(scored_on) != 1:
         raise SystemExit(f"{pairs[0]}: not all were scored on the same utterances")
     words = sum(each.words for each in one[0])
     rates = [
@@ -121,19 +124,6 @@ def compare(
         f"{named}; {name}: {words:,} words, {rates[1]:.1f} and {rates[0]:.1f}%, "
         f"{found.werr:+.1f}% [{found.low:+.1f}, {found.high:+.1f}], p {found.p:.2g}"
     )
-
-
-def heard(experiment: str, corpus: str, recogniser: str, seed: int) -> Iterator[Heard]:
-    """What a plan's recogniser was tested on, in the order of the stored lines."""
-    for fold in FOLDS:
-        folder = Path(__file__).parent / experiment / "utterances" / corpus
-        file = folder / f"fold{fold}" / f"seed{seed}" / f"{recogniser}-test.tsv"
-        if not file.is_file():  # not trained yet
-            continue
-        with file.open(encoding="utf-8") as rows:
-            for row in csv.DictReader(rows, delimiter="\t"):
-                counts = int(row["errors"]), int(row["words"])
-                yield Heard(fold, row["id"], row["speaker"], *counts)
 
 
 if __name__ == "__main__":

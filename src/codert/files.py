@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
         os.replace(part, path)
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise unwritable(path, error, part) from None
     finally:
         with suppress(OSError):
             part.unlink()
@@ -113,14 +113,18 @@ def _opened(path: Path) -> IO[str]:
     return file
 
 
-def unwritable(path: Path, error: OSError) -> InputError:
-    """The error for a file or a folder that cannot be written, or that another one kept from it."""
+def unwritable(path: Path, error: OSError, at: Path | None = None) -> InputError:
+    """The error for a file or a folder that cannot be written, or that another one kept from it.
+
+    Args:
+        path: that was to be.
+        error: that came while it was made.
+        at: where it was made, if elsewhere.
+    """
     reason = error.strerror or str(error)
-    whole, named = path.absolute(), path.absolute()
+    made = named = (at or path).absolute()
     if isinstance(error.filename, str | bytes | os.PathLike):
         named = Path(os.fsdecode(error.filename)).absolute()
-    above, folder = whole.is_relative_to(named), whole.parent
-    # In the making its name is longer: target.part, .target.building.
-    if above or (named.is_relative_to(folder) and whole.name in named.relative_to(folder).parts[0]):
+    if named.is_relative_to(made) or made.is_relative_to(named):
         return InputError(f"{path}: cannot be written: {reason}; free space or name another folder")
     return InputError(f"{named}: {reason}; so {path} was not written")

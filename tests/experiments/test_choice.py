@@ -291,7 +291,7 @@ def test_text_and_picture(
     assert main(["choose", "out", "--max-mb", "5", "--picture", str(drawing)]) == 0
     out = capsys.readouterr().out
     header, *rows = out.splitlines()
-    assert header.split()[:5] == ["experiment", "plan", "recogniser", "role", "params"]
+    assert header.split()[:6] == ["experiment", "plan", "recogniser", "role", "params", "MB"]
     assert rows[0].endswith("on the curve")
     assert rows[1].endswith("chosen")
     assert "chosen: out/tones/seed0/wide/student" in out

@@ -37,7 +37,9 @@ def add(verbs: Verbs) -> None:
     )
     choose.add_argument("--split", default="test", help="that WER is of (test)")
     choose.add_argument(
-        "--corpus", metavar="NAME", help="that WER is of, where there are several, as in results"
+        "--corpus",
+        metavar="NAME",
+        help="that WER is of, by its name in experiments, where there are several",
     )
     choose.add_argument(
         "--picture", type=Path, metavar="FILE", help="draw WER against size, an SVG file"

@@ -43,7 +43,7 @@ def making(folder: Path, decided_by: Mapping[str, object]) -> Iterator[Path | No
             write_text(building / _DECIDED_BY, json.dumps(decided_by))
             building.replace(folder)
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise unwritable(folder, error, building) from None
         finally:
             shutil.rmtree(building, ignore_errors=True)
 

@@ -169,7 +169,7 @@ def _build(
             _write_header(file, sum(_frames(each) for each in done), config.mels)
         os.replace(part, frames)
     except OSError as error:
-        raise unwritable(frames, error) from None
+        raise unwritable(frames, error, frames.parent) from None
     ids = [each.id for each in utterances]
     ends = itertools.accumulate(map(_frames, done))
     offsets = {

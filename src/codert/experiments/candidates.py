@@ -34,6 +34,8 @@ class Candidate:
 
 
 _Group = tuple[Path, str, str, str]  # an experiment's folder, a corpus, a plan and a recogniser
+_Found = dict[_Group, dict[Key, Record]]
+_Reasons = dict[tuple[_Group, int], str]  # why a seed is left out
 
 
 def candidates(
@@ -53,23 +55,26 @@ def candidates(
         InputError: a folder has no such results, they are not about the same speech, or no run
             is there with the weights that were scored.
     """
-    found: dict[_Group, dict[Key, Record]] = {}
+    found: _Found = {}
     for folder in folders:
         root, records = recorded(folder)
         chosen = {key: record for key, record in records.items() if _is_of(record, split, corpus)}
         if not chosen:
             known = sorted({f"{record.corpus} {record.split}" for record in records.values()})
-            wanted = f"corpus {corpus}, split {split}" if corpus else f"split {split}"
             raise InputError(
-                f"{folder}: no results on {wanted} (there are: {', '.join(known)}); "
-                "choose another --corpus or --split"
+                f"{folder}: no results on {_wanted(split, corpus)} "
+                f"(there are: {', '.join(known)}); choose another --corpus or --split"
             )
         for key, record in chosen.items():
             group = found.setdefault((root, record.corpus, record.plan, record.recogniser), {})
             group[key] = record
     first = next((root, group) for (root, *_), group in found.items())
-    left_out = _leave_out_other_weights(found) + _leave_out_absent(found)
-    left_out += _leave_out_unfinished(found) + _leave_out_absent(found)
+    left_out: list[str] = []
+    # What is absent is not held against the others; then the only run may be of an unfinished seed.
+    for reasons_of in (_other_weights, _absent, _unfinished, _absent):
+        reasons = reasons_of(found)
+        left_out += dict.fromkeys(reasons.values())
+        found = _without(found, reasons)
     if not found:
         folder, record = _runs(*first)[0]
         raise InputError(
@@ -93,16 +98,19 @@ def experiments_in(folder: Path, split: str, corpus: str | None = None) -> list[
         if any(_is_of(record, split, corpus) for record in Records(path.parent).read().values())
     ]
     if not found:
-        wanted = f"corpus {corpus}, split {split}" if corpus else f"split {split}"
         raise InputError(
-            f"{folder}: no experiment with results on {wanted} is there; name the folder of "
-            "one, or make one with `codert experiment FILE`"
+            f"{folder}: no experiment with results on {_wanted(split, corpus)} is there; name the "
+            "folder of one, or make one with `codert experiment FILE`"
         )
     return found
 
 
 def _is_of(record: Record, split: str, corpus: str | None) -> bool:
     return record.split == split and corpus in (None, record.corpus)
+
+
+def _wanted(split: str, corpus: str | None) -> str:
+    return f"corpus {corpus}, split {split}" if corpus else f"split {split}"
 
 
 def recorded(folder: Path) -> tuple[Path, dict[Key, Record]]:
@@ -161,59 +169,51 @@ def unlike_scored(recogniser: Path, record: Record) -> str | None:
     )
 
 
-def _leave_out_other_weights(found: dict[_Group, dict[Key, Record]]) -> list[str]:
-    """Drop seeds of which a run has other weights than were scored; which runs, and the mend."""
-    left_out: list[str] = []
-    for group, records in found.items():
-        reasons = {
-            record.seed: reason
-            for folder, record in _runs(group[0], records)
-            if (reason := unlike_scored(folder, record))
-        }
-        left_out += reasons.values()
-        found[group] = {key: r for key, r in records.items() if r.seed not in reasons}
-    _drop_empty(found)
-    return left_out
+def _other_weights(found: _Found) -> _Reasons:
+    """Seeds of which a run has other weights than were scored."""
+    return {
+        (group, record.seed): reason
+        for group, records in found.items()
+        for folder, record in _runs(group[0], records)
+        if (reason := unlike_scored(folder, record))
+    }
 
 
-def _leave_out_absent(found: dict[_Group, dict[Key, Record]]) -> list[str]:
-    """Drop what has no run beside its results; what was dropped, by name."""
-    left_out = []
-    for group, records in found.items():
-        root, _, plan, recogniser = group
-        if not any((folder / WEIGHTS).is_file() for folder, _ in _runs(root, records)):
-            left_out.append(f"{plan}/{recogniser} in {root}: no run is beside its results")
-            found[group] = {}
-    _drop_empty(found)
-    return left_out
+def _absent(found: _Found) -> _Reasons:
+    """All seeds of what has no run beside its results."""
+    return {
+        (group, record.seed): f"{group[2]}/{group[3]} in {group[0]}: no run is beside its results"
+        for group, records in found.items()
+        if not any((folder / WEIGHTS).is_file() for folder, _ in _runs(group[0], records))
+        for record in records.values()
+    }
 
 
-def _leave_out_unfinished(found: dict[_Group, dict[Key, Record]]) -> list[str]:
-    """Drop seeds with fewer folds than others have; what was dropped, by name."""
+def _unfinished(found: _Found) -> _Reasons:
+    """Seeds with fewer folds than others have."""
     folds: dict[tuple[_Group, int], set[int | None]] = {}
     for group, records in found.items():
         for key, record in records.items():
             folds.setdefault((group, record.seed), set()).add(key[0].fold)
     most = max(folds.values(), key=len, default=set())
-    left_out = []
-    for (group, seed), some in folds.items():
-        if some < most:
-            root, _, plan, recogniser = group
-            left_out.append(
-                f"{plan}/{recogniser} from seed {seed} in {root}: scored on {_folds(some)} of "
-                f"{_folds(most)}"
-            )
-            found[group] = {key: r for key, r in found[group].items() if r.seed != seed}
-    _drop_empty(found)
-    return left_out
+    return {
+        (group, seed): f"{group[2]}/{group[3]} from seed {seed} in {group[0]}: scored on "
+        f"{_folds(some)} of {_folds(most)}"
+        for (group, seed), some in folds.items()
+        if some < most
+    }
 
 
-def _drop_empty(found: dict[_Group, dict[Key, Record]]) -> None:
-    for group in [group for group, records in found.items() if not records]:
-        del found[group]
+def _without(found: _Found, reasons: _Reasons) -> _Found:
+    """What is left without some seeds."""
+    kept = {
+        group: {key: r for key, r in records.items() if (group, r.seed) not in reasons}
+        for group, records in found.items()
+    }
+    return {group: records for group, records in kept.items() if records}
 
 
-def _check_same_speech(found: dict[_Group, dict[Key, Record]]) -> None:
+def _check_same_speech(found: _Found) -> None:
     """Raises InputError unless all were scored on the same utterances of the same folds."""
     corpora: dict[str, str] = {}
     for root, corpus, plan, _ in found:
