@@ -6,18 +6,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")]
+PAGES = sorted(page for part in ("", "docs/**/", "models/**/") for page in ROOT.glob(f"{part}*.md"))
+
+
+def read(page: Path) -> str:
+    """Its text, but for code."""
+    return re.sub(r"(?ms)^ *```.*?^ *```", "", page.read_text(encoding="utf-8"))
 
 
 def anchors(page: Path) -> set[str]:
     """Those that GitHub gives to its headings."""
-    headings = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"(?m)^#+ (.*)$", read(page))
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def broken(page: Path) -> list[str]:
-    text = re.sub(r"(?ms)^ *```.*?^ *```", "", page.read_text(encoding="utf-8"))
-    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", text)
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)", read(page))
     return [
         f"{file}#{anchor}"
         for file, anchor in links
