@@ -8,6 +8,7 @@ from codert.data.manifest import (
     Utterance,
     assign_splits,
     joined,
+    keep_transcripts,
     read_manifest,
     write_manifest,
 )
@@ -196,3 +197,26 @@ def test_unknown_and_doubly_named_speakers(make_utterance: MakeUtterance) -> Non
         assign_splits(utterances, ["x"], [])
     with pytest.raises(InputError, match="'s0' is in dev_speakers and in test_speakers"):
         assign_splits(utterances, ["s0"], ["s0"])
+
+
+@pytest.mark.parametrize(("share", "kept"), [(1 / 3, 2), (0.5, 3), (0.01, 0), (0.9, 5)])
+def test_a_share_of_the_training_speakers_keeps_its_texts(
+    make_utterance: MakeUtterance, share: float, kept: int
+) -> None:
+    by_split = {"train": range(6), "dev": range(3), "test": range(3)}
+    utterances = [
+        replace(make_utterance(), speaker=f"{split}{number}", split=split)
+        for split, numbers in by_split.items()
+        for number in (*numbers, *numbers)
+    ]
+    left = keep_transcripts(reversed(utterances), share)
+    assert [replace(each, text="") for each in left] == [
+        replace(each, text="") for each in reversed(utterances)
+    ]
+    said = {
+        name: {bool(u.text) for u in left if u.speaker == name}
+        for name in {u.speaker for u in left}
+    }
+    assert all(len(each) == 1 for each in said.values())  # a speaker keeps all or none
+    assert sum(said[f"train{number}"] == {True} for number in range(6)) == kept
+    assert all(said[name] == {True} for name in said if not name.startswith("train"))

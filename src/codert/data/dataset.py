@@ -15,7 +15,13 @@ from codert.data.augmentation import Noise, SpecAugment
 from codert.data.feature_cache import FeatureCache, even_sample, spoken_faster
 from codert.data.features import Fbank, FeatureConfig, Features, mean_and_deviation
 from codert.data.folds import Fold, assign_fold
-from codert.data.manifest import Utterance, assign_splits, joined, read_manifest
+from codert.data.manifest import (
+    Utterance,
+    assign_splits,
+    joined,
+    keep_transcripts,
+    read_manifest,
+)
 from codert.data.text import normalise
 from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
@@ -36,6 +42,7 @@ class DataConfig:
         max_seconds: longer utterances are skipped.
         untranscribed: whether a training takes utterances without a text too, for what teaches
             without one; in batches of their own.
+        transcribed: share of the training speakers whose texts are used; others have none.
         speeds: factors of which one is drawn for each utterance and epoch of a training.
         noise: noise on the samples of a training; features are then computed on the fly.
         spec_augment: masks on the features of a training.
@@ -48,6 +55,7 @@ class DataConfig:
     fold: Fold | None = None
     max_seconds: float = 30.0
     untranscribed: bool = False
+    transcribed: float = 1.0
     speeds: tuple[float, ...] = (1.0,)
     noise: Noise | None = None
     spec_augment: SpecAugment | None = None
@@ -60,6 +68,8 @@ class DataConfig:
             raise ValueError("speeds must be one factor or more, each above 0")
         if self.max_seconds <= 0 or self.batch_seconds <= 0:
             raise ValueError("max_seconds and batch_seconds must be above 0")
+        if not 0 < self.transcribed <= 1:
+            raise ValueError("transcribed is a share, above 0 and at most 1")
 
     def read(self, manifests: Iterable[Path]) -> list[Utterance]:
         """The utterances of all manifests, each in the split that this says.
@@ -78,8 +88,12 @@ class DataConfig:
         """
         utterances = joined(utterances)
         if self.fold is not None:
-            return assign_fold(utterances, self.fold)
-        return assign_splits(utterances, self.dev_speakers, self.test_speakers)
+            utterances = assign_fold(utterances, self.fold)
+        else:
+            utterances = assign_splits(utterances, self.dev_speakers, self.test_speakers)
+        return (
+            keep_transcripts(utterances, self.transcribed) if self.transcribed < 1 else utterances
+        )
 
 
 @dataclass(frozen=True)

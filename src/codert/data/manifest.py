@@ -233,6 +233,23 @@ def assign_splits(
     return [replace(each, split=moved.get(each.speaker, each.split)) for each in utterances]
 
 
+def keep_transcripts(utterances: Iterable[Utterance], share: float) -> list[Utterance]:
+    """The utterances, with the texts of a share of the training speakers only.
+
+    Of those that train, sorted by name, every 1/share-th keeps what it said; of the others the text
+    becomes empty. Who tunes and tests keeps theirs.
+    """
+    utterances = list(utterances)
+    train = sorted({each.speaker for each in utterances if each.split == "train"})
+    # The sums are rounded, so that a third of three is one.
+    parts = [round(i * share, 9) // 1 for i in range(len(train) + 1)]
+    silent = {name for i, name in enumerate(train) if parts[i] == parts[i + 1]}
+    return [
+        replace(each, text="") if each.split == "train" and each.speaker in silent else each
+        for each in utterances
+    ]
+
+
 def _some(names: Sequence[str], shown: int = 8) -> str:
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
