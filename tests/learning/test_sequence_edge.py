@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from torch import Tensor
 from codert.data.dataset import Batch
 from codert.data.manifest import read_manifest, write_manifest
 from codert.data.wordpieces import WordPieces
-from codert.decoding import beam_search
+from codert.decoding import beam_search, greedy
 from codert.errors import InputError
+from codert.lattice import BLANK
 from codert.learning.edges import SequenceEdge
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
@@ -224,47 +227,85 @@ def test_a_corpus_without_any_transcript_has_its_teachers_word_pieces(
         run(nobody, tmp_path / "silent.tsv", "nobody")
 
 
-@pytest.mark.parametrize(
-    ("keys", "teaches"),
-    [
-        ({"match": "sequence"}, True),
-        ({"match": "encoder_logits"}, True),
-        ({"match": "hidden"}, True),
-        ({"match": "encoder_logits", "gauge": "centred"}, False),
-        ({"match": "decoder_logits"}, False),
-        ({"match": "lattice"}, False),
-        ({"match": "collapsed"}, False),
-        ({"match": "path_posterior"}, False),
-    ],
-)
-def test_what_needs_labels_leaves_speech_without_them_alone(
-    keys: dict[str, Any], teaches: bool, settings: Path
+MATCHES: list[dict[str, Any]] = [
+    {"match": "sequence"},
+    {"match": "encoder_logits"},
+    {"match": "encoder_logits", "gauge": "centred"},
+    {"match": "decoder_logits"},
+    {"match": "hidden"},
+    {"match": "lattice"},
+    {"match": "lattice", "cells": "best_path"},
+    {"match": "collapsed"},
+    {"match": "path_posterior"},
+]
+
+
+@pytest.mark.parametrize("keys", MATCHES, ids=lambda keys: "-".join(keys.values()))
+def test_speech_without_a_transcript_is_taught_as_if_its_teachers_words_were_one(
+    keys: dict[str, Any], settings: Path
 ) -> None:
-    data = {"untranscribed": True}
     edge = {"from": "teacher", "to": "student", **keys}
-    if not teaches:
-        with pytest.raises(InputError, match="is true, but nothing teaches"):
-            tiny_plan("tandem", settings, edges=[edge], data=data)
-    plan = tiny_plan("tandem", settings, edges=[edge])
+    plan = tiny_plan("tandem", settings, edges=[edge], data={"untranscribed": True})
     ensemble = Ensemble.build(plan, 80, V)
+    for module in ensemble.live.values():  # so that greedy writes something
+        torch.nn.init.normal_(module.decoder.projection.weight)
     torch.manual_seed(0)
     lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
-    batch = Batch(0, ["a", "b"], torch.randn(2, 31, 80), lengths, nothing[:, None][:, :0], nothing)
+    features = torch.randn(2, 31, 80)
+    batch = Batch(0, ["a", "b"], features, lengths, nothing[:, None][:, :0], nothing)
     result = objective(plan, ensemble, batch, 0.5, (0, 0))
+    term = f"{keys['match']}/student"
     assert not result.losses
-    assert set(result.terms) == ({f"{keys['match']}/student"} if teaches else set())
-    assert result.total.requires_grad == teaches
-    if teaches:
-        assert float(result.total.detach()) > 0
-        torch.autograd.backward(result.total)
-        reached = {
-            owner
-            for owner, modules in ensemble.groups.items()
-            if any(x.grad is not None for x in modules.parameters())
-        }
-        assert reached - {"edges[0]"} == {"student"}
+    assert set(result.terms) == {term}
+    assert float(result.total.detach()) > 0
+    torch.autograd.backward(result.total)
+    reached = {
+        owner
+        for owner, modules in ensemble.groups.items()
+        if any(x.grad is not None for x in modules.parameters())
+    }
+    assert reached - {"edges[0]"} == {"student"}
+
+    teacher = ensemble.live["teacher"]
+    with ensemble_at_rest(ensemble):
+        heard = teacher.encode(features, lengths)
+        words = greedy(teacher, heard)
+        silent = objective(plan, ensemble, batch, 0.5, (0, 0))
+        labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(x) for x in words], True)
+        ends = torch.tensor([len(x) for x in words])
+        spoken = Batch(0, ["a", "b"], features, lengths, labels, ends)
+        said = objective(plan, ensemble, spoken, 0.5, (0, 0))
+    assert ends.min() > 0
+    torch.testing.assert_close(silent.terms[term], said.terms[term])
+
+
+@contextmanager
+def ensemble_at_rest(ensemble: Ensemble) -> Iterator[None]:
+    """Inside, nobody drops anything."""
+    ensemble.train(False)
+    with torch.no_grad():
+        yield
+    ensemble.train()
+
+
+def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:
+    edge = {"from": "teacher", "to": "student", "match": "lattice"}
+    plan = tiny_plan("tandem", settings, edges=[edge], data={"untranscribed": True})
+    ensemble = Ensemble.build(plan, 80, V)
+    with torch.no_grad():
+        ensemble.live["teacher"].encoder.projection.bias[BLANK] = 100.0
+    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
+    batch = Batch(0, ["a", "b"], torch.randn(2, 31, 80), lengths, nothing[:, None][:, :0], nothing)
+    optimiser = torch.optim.SGD(ensemble.live["student"].parameters(), 0.5)
+    for _ in range(30):
+        torch.autograd.backward(objective(plan, ensemble, batch, 0.5, (0, 0)).total)
+        optimiser.step()
+        optimiser.zero_grad()
+    with ensemble_at_rest(ensemble):
+        student = ensemble.live["student"]
+        assert greedy(student, student.encode(batch.features, lengths)) == [[], []]
 
 
 def test_no_edge_at_all_teaches_no_speech_without_a_transcript(settings: Path) -> None:
-    with pytest.raises(InputError, match="is true, but nothing teaches"):
+    with pytest.raises(InputError, match="is true, but nobody teaches"):
         tiny_plan("alone", settings, data={"untranscribed": True})

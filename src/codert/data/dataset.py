@@ -40,8 +40,8 @@ class DataConfig:
         test_speakers: speakers that move to the split `test`.
         fold: splits by a rule, in place of the manifest's and of the speakers named above.
         max_seconds: longer utterances are skipped.
-        untranscribed: whether a training takes utterances without a text too, for what teaches
-            without one; in batches of their own.
+        untranscribed: whether a training takes utterances without a text too, for edges to teach
+            from; in batches of their own.
         transcribed: share of the training speakers whose texts are used; others have none.
         speeds: factors of which one is drawn for each utterance and epoch of a training.
         noise: noise on the samples of a training; features are then computed on the fly.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from codert.data.dataset import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
+from codert.learning.edges import written
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
 from codert.learning.randomness import stream
@@ -38,8 +39,8 @@ def objective(
 ) -> Objective:
     """The loss of `plan` on `batch`.
 
-    Speech without a transcript costs what edges that need none say of it, and nothing else;
-    without such an edge the total has no gradient.
+    Speech without a transcript costs what the edges say of it, to which what their teachers write
+    is the transcript; while none has a weight the total has no gradient.
 
     Args:
         plan: the graph.
@@ -68,15 +69,17 @@ def objective(
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
-        if edge.needs_labels and not batch.transcribed:
-            continue
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]
             if (projection := ensemble.projection(i)) is not None:
                 student = edge.projected(student, projection)
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
-                loss = edge.loss(teacher, student, batch.labels, batch.label_lengths)
+                labels, lengths = batch.labels, batch.label_lengths
+                if edge.needs_labels and not batch.transcribed:
+                    labels, lengths = written(teacher)
+                    teacher, student = teacher.of(labels, lengths), student.of(labels, lengths)
+                loss = edge.loss(teacher, student, labels, lengths)
             result.total = result.total + weight * loss
             term = f"{edge.match}/{edge.student}"
             result.terms[term] = result.terms.get(term, 0) + loss.detach()

@@ -45,7 +45,7 @@ class BaseEdge:
 
     @property
     def needs_labels(self) -> bool:
-        """Whether it teaches nothing from speech without a transcript."""
+        """Whether it compares what is said of labels: without a transcript, of its teacher's."""
         return True
 
     def projection(self, teacher: Recogniser, student: Recogniser) -> nn.Module | None:

@@ -1,18 +1,16 @@
 """The edge that matches sequences: what the teacher would write, whatever was said."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 
 from codert.decoding import beam_search
 from codert.distillation import sequence_loss
-from codert.lattice import BLANK, Lattice
+from codert.lattice import Lattice
 from codert.learning.edges.edge import BaseEdge, Rates
+from codert.learning.edges.written import inference, padded
 from codert.models.recogniser import Outputs
 from codert.transducer import transducer_loss
 
@@ -47,14 +45,14 @@ class SequenceEdge(BaseEdge):
 
     @property
     def needs_labels(self) -> bool:
-        """It has the teacher's."""
+        """It has the teacher's own, also where there is a transcript."""
         return False
 
     def loss(
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
     ) -> Tensor:
         """See `sequence_loss`."""
-        with torch.no_grad(), _inference(teacher.recogniser.decoder):
+        with torch.no_grad(), inference(teacher.recogniser.decoder):
             found = _NBest.of(teacher, self.size, self.width)
             log_p = -transducer_loss(found.lattice(teacher), found.labels)
         lattice = found.lattice(student)
@@ -82,13 +80,10 @@ class _NBest(NamedTuple):
     def of(cls, outputs: Outputs, size: int, width: int) -> "_NBest":
         """At most `size` of each utterance, from a beam."""
         beams = beam_search(outputs.recogniser, outputs.encoded, width)
-        rows = [(b, torch.tensor(x.labels)) for b, beam in enumerate(beams) for x in beam[:size]]
+        rows = [(b, list(x.labels)) for b, beam in enumerate(beams) for x in beam[:size]]
         device = outputs.encoded.joint.device
-        return cls(
-            pad_sequence([x for _, x in rows], True, BLANK).to(device).long(),
-            torch.tensor([len(x) for _, x in rows], device=device),
-            torch.tensor([b for b, _ in rows], device=device),
-        )
+        labels, lengths = padded([labels for _, labels in rows], device)
+        return cls(labels, lengths, torch.tensor([b for b, _ in rows], device=device))
 
     def lattice(self, outputs: Outputs) -> Lattice:
         """Of the hypotheses, each beside its utterance's frames as a recogniser hears them."""
@@ -99,15 +94,3 @@ class _NBest(NamedTuple):
             encoded.lengths[self.utterances],
             self.lengths,
         )
-
-
-@contextmanager
-def _inference(module: nn.Module) -> Iterator[None]:
-    """Inside, a module drops nothing; after, each part of it is in the mode that it was in."""
-    training = [(each, each.training) for each in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, mode in training:
-            each.training = mode
