@@ -76,15 +76,15 @@ def heard() -> tuple[Tensor, Tensor]:
 
 @predictors
 @joints
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize(("size", "width"), [(1, 1), (1, 3), (3, 3)])
 @pytest.mark.parametrize("rate", [1, 2])
 def test_it_is_the_students_loss_of_what_its_teacher_writes(
-    predictor: PredictorConfig, joint: JointConfig, size: int, rate: int, heard: Any
+    predictor: PredictorConfig, joint: JointConfig, size: int, width: int, rate: int, heard: Any
 ) -> None:
-    teacher = recogniser(predictor, joint, 4, 2).eval()
+    teacher = recogniser(predictor, joint, 9, 2).eval()
     student = recogniser(PREDICTORS[0], JOINTS[0], 2, 2 * rate).eval()
     sides = outputs(teacher, *heard), outputs(student, *heard)
-    found = loss_of(SequenceEdge("t", "s", size=size, width=3), *sides)
+    found = loss_of(SequenceEdge("t", "s", size=size, width=width), *sides)
 
     @torch.no_grad()
     def log_p(model: Recogniser, encoded: Encoded, b: int, labels: tuple[int, ...]) -> Tensor:
@@ -96,7 +96,7 @@ def test_it_is_the_students_loss_of_what_its_teacher_writes(
         return -transducer_loss(lattice, sequence)[0]
 
     nats, count, written = 0.0, 0.0, set()
-    for b, beam in enumerate(beam_search(teacher, sides[0].encoded, 3)):
+    for b, beam in enumerate(beam_search(teacher, sides[0].encoded, width)):
         labels = [x.labels for x in beam[:size]]
         p = torch.stack([log_p(teacher, sides[0].encoded, b, y) for y in labels]).softmax(0)
         for y, weight in zip(labels, p.tolist(), strict=True):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from codert.decoding import beam_search
+from codert.decoding import beam_search, greedy
 from codert.distillation import sequence_loss
 from codert.lattice import Lattice
 from codert.learning.edges.edge import BaseEdge, Rates
@@ -78,9 +78,12 @@ class _NBest(NamedTuple):
 
     @classmethod
     def of(cls, outputs: Outputs, size: int, width: int) -> "_NBest":
-        """At most `size` of each utterance, from a beam."""
-        beams = beam_search(outputs.recogniser, outputs.encoded, width)
-        rows = [(b, list(x.labels)) for b, beam in enumerate(beams) for x in beam[:size]]
+        """At most `size` of each utterance, from a beam; greedily from one of 1."""
+        if width == 1:
+            rows = list(enumerate(greedy(outputs.recogniser, outputs.encoded)))
+        else:
+            beams = beam_search(outputs.recogniser, outputs.encoded, width)
+            rows = [(b, list(x.labels)) for b, beam in enumerate(beams) for x in beam[:size]]
         device = outputs.encoded.joint.device
         labels, lengths = padded([labels for _, labels in rows], device)
         return cls(labels, lengths, torch.tensor([b for b, _ in rows], device=device))
