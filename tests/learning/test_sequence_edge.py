@@ -247,8 +247,7 @@ def test_speech_without_a_transcript_is_taught_as_if_its_teachers_words_were_one
     edge = {"from": "teacher", "to": "student", **keys}
     plan = tiny_plan("tandem", settings, edges=[edge], data={"untranscribed": True})
     ensemble = Ensemble.build(plan, 80, V)
-    for module in ensemble.live.values():  # so that greedy writes something
-        torch.nn.init.normal_(module.decoder.projection.weight)
+    make_them_talk(ensemble)
     torch.manual_seed(0)
     lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
     features = torch.randn(2, 31, 80)
@@ -268,15 +267,23 @@ def test_speech_without_a_transcript_is_taught_as_if_its_teachers_words_were_one
 
     teacher = ensemble.live["teacher"]
     with ensemble_at_rest(ensemble):
-        heard = teacher.encode(features, lengths)
-        words = greedy(teacher, heard)
         silent = objective(plan, ensemble, batch, 0.5, (0, 0))
-        labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(x) for x in words], True)
-        ends = torch.tensor([len(x) for x in words])
-        spoken = Batch(0, ["a", "b"], features, lengths, labels, ends)
-        said = objective(plan, ensemble, spoken, 0.5, (0, 0))
-    assert ends.min() > 0
+        said = objective(plan, ensemble, with_words_of(teacher, batch), 0.5, (0, 0))
     torch.testing.assert_close(silent.terms[term], said.terms[term])
+
+
+@torch.no_grad()
+def make_them_talk(ensemble: Ensemble) -> None:
+    for module in ensemble.live.values():
+        torch.nn.init.normal_(module.decoder.projection.weight)
+        module.encoder.projection.bias[BLANK] = -3.0
+
+
+def with_words_of(writer: Recogniser, batch: Batch) -> Batch:
+    words = greedy(writer, writer.encode(batch.features, batch.frame_lengths))
+    assert all(words), "it writes too little for the test to mean anything"
+    labels = torch.nn.utils.rnn.pad_sequence([torch.tensor(x) for x in words], True)
+    return replace(batch, labels=labels, label_lengths=torch.tensor([len(x) for x in words]))
 
 
 @contextmanager
@@ -286,6 +293,31 @@ def ensemble_at_rest(ensemble: Ensemble) -> Iterator[None]:
     with torch.no_grad():
         yield
     ensemble.train()
+
+
+@pytest.mark.parametrize("told", ["teacher", "student"])
+def test_a_student_tells_its_teacher_when_of_the_teachers_words(told: str, settings: Path) -> None:
+    edge = {"from": "student", "to": "teacher", "match": "path_posterior"}
+    teacher = {"model": "large", "role": told}
+    plan = tiny_plan(
+        "tandem",
+        settings,
+        edges=[edge],
+        recognisers={"teacher": teacher},
+        data={"untranscribed": True},
+    )
+    ensemble = Ensemble.build(plan, 80, V)
+    make_them_talk(ensemble)
+    torch.manual_seed(0)
+    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
+    features = torch.randn(2, 31, 80)
+    batch = Batch(0, ["a", "b"], features, lengths, nothing[:, None][:, :0], nothing)
+    writer = ensemble.live["teacher" if told == "teacher" else "student"]
+    with ensemble_at_rest(ensemble):
+        silent = objective(plan, ensemble, batch, 0.5, (0, 0))
+        said = objective(plan, ensemble, with_words_of(writer, batch), 0.5, (0, 0))
+    term = "path_posterior/teacher"
+    torch.testing.assert_close(silent.terms[term], said.terms[term])
 
 
 def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codert.data.dataset import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
-from codert.learning.edges import written
+from codert.learning.edges import Edge, written
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
 from codert.learning.randomness import stream
@@ -39,8 +39,8 @@ def objective(
 ) -> Objective:
     """The loss of `plan` on `batch`.
 
-    Speech without a transcript costs what the edges say of it, to which what their teachers write
-    is the transcript; while none has a weight the total has no gradient.
+    Speech without a transcript costs what the edges say of it, to which what a teacher writes is
+    the transcript; while none has a weight the total has no gradient.
 
     Args:
         plan: the graph.
@@ -77,13 +77,23 @@ def objective(
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
                 labels, lengths = batch.labels, batch.label_lengths
                 if edge.needs_labels and not batch.transcribed:
-                    labels, lengths = written(teacher)
+                    labels, lengths = written(outputs[_writer(plan, edge)])
                     teacher, student = teacher.of(labels, lengths), student.of(labels, lengths)
                 loss = edge.loss(teacher, student, labels, lengths)
             result.total = result.total + weight * loss
             term = f"{edge.match}/{edge.student}"
             result.terms[term] = result.terms.get(term, 0) + loss.detach()
     return result
+
+
+def _writer(plan: Plan, edge: Edge) -> str:
+    """Whose words an edge takes for the transcript that is missing.
+
+    A student that tells its teacher when tells it of the teacher's words: of its own, which at
+    first are none, the teacher would learn to be silent.
+    """
+    ends = edge.teacher, edge.student
+    return max(ends, key=lambda name: plan.recognisers[name].role == "teacher")
 
 
 def _add_own(
