@@ -33,10 +33,12 @@ def check(plan: Plan, where: str) -> None:
             raise InputError(
                 f"{where}: recognisers.{name} teaches nobody; edges are from {', '.join(teachers)}"
             )
-    if plan.data.untranscribed and not plan.edges:
+    if plan.data.untranscribed and all(
+        plan.recognisers[edge.student].role == "teacher" for edge in plan.edges
+    ):
         raise InputError(
             f"{where}: data.untranscribed is true, but nobody teaches from speech without a "
-            "transcript; add an edge, or remove it"
+            "transcript; add an edge to a student, or remove it"
         )
     for name in plan.cached:
         _check_cached(plan, name, where)

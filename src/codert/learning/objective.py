@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codert.data.dataset import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
-from codert.learning.edges import Edge, written
+from codert.learning.edges import written
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
 from codert.learning.randomness import stream
@@ -39,8 +39,8 @@ def objective(
 ) -> Objective:
     """The loss of `plan` on `batch`.
 
-    Speech without a transcript costs what the edges say of it, to which what a teacher writes is
-    the transcript; while none has a weight the total has no gradient.
+    Speech without a transcript costs what the edges to students say of it, for which what their
+    teachers write is the transcript; while none has a weight the total has no gradient.
 
     Args:
         plan: the graph.
@@ -69,6 +69,10 @@ def objective(
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
+        # Who writes what has no transcript learns nothing of it: neither from its own words nor
+        # from its student's, which at first are none.
+        if not batch.transcribed and plan.recognisers[edge.student].role == "teacher":
+            continue
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
             teacher, student = outputs[edge.teacher], outputs[edge.student]
@@ -77,23 +81,13 @@ def objective(
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
                 labels, lengths = batch.labels, batch.label_lengths
                 if edge.needs_labels and not batch.transcribed:
-                    labels, lengths = written(outputs[_writer(plan, edge)])
+                    labels, lengths = written(teacher)
                     teacher, student = teacher.of(labels, lengths), student.of(labels, lengths)
                 loss = edge.loss(teacher, student, labels, lengths)
             result.total = result.total + weight * loss
             term = f"{edge.match}/{edge.student}"
             result.terms[term] = result.terms.get(term, 0) + loss.detach()
     return result
-
-
-def _writer(plan: Plan, edge: Edge) -> str:
-    """Whose words an edge takes for the transcript that is missing.
-
-    A student that tells its teacher when tells it of the teacher's words: of its own, which at
-    first are none, the teacher would learn to be silent.
-    """
-    ends = edge.teacher, edge.student
-    return max(ends, key=lambda name: plan.recognisers[name].role == "teacher")
 
 
 def _add_own(
