@@ -209,8 +209,10 @@ class Dataset:
         seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000 if cached else 0.0
         if too_long := self._too_long(max(seconds, utterance.seconds)):
             return too_long
-        if not text and not (self._training and self._config.untranscribed):
+        if not text and not self._training:
             return "no text"
+        if not text and not self._config.untranscribed:
+            return "no text; with data.untranscribed: true an edge teaches from it"
         if self._training and (character := pieces.uncovered(text)):
             return f"{_UNCOVERED} {character!r}"
         return None
