@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from codert.data.dataset import DataConfig
 from codert.data.manifest import (
     Utterance,
     assign_splits,
@@ -199,7 +200,7 @@ def test_unknown_and_doubly_named_speakers(make_utterance: MakeUtterance) -> Non
         assign_splits(utterances, ["s0"], ["s0"])
 
 
-@pytest.mark.parametrize(("share", "kept"), [(1 / 3, 2), (0.5, 3), (0.01, 0), (0.9, 5)])
+@pytest.mark.parametrize(("share", "kept"), [(1 / 3, 2), (0.5, 3), (0.2, 1), (0.9, 5)])
 def test_a_share_of_the_training_speakers_keeps_its_texts(
     make_utterance: MakeUtterance, share: float, kept: int
 ) -> None:
@@ -220,3 +221,15 @@ def test_a_share_of_the_training_speakers_keeps_its_texts(
     assert all(len(each) == 1 for each in said.values())  # a speaker keeps all or none
     assert sum(said[f"train{number}"] == {True} for number in range(6)) == kept
     assert all(said[name] == {True} for name in said if not name.startswith("train"))
+
+
+def test_the_speakers_that_keep_their_texts_are_spread_over_the_names() -> None:
+    names = [f"speaker{number:02}" for number in range(12)]
+    mute = Utterance("mute", Path("mute.wav"), "", "alan", "train", 1.0)
+    utterances = [Utterance(name, Path("a.wav"), "A", name, "train", 1.0) for name in names]
+    left = keep_transcripts([mute, *utterances], 0.25)
+    assert [u.speaker for u in left if u.text] == ["speaker03", "speaker07", "speaker11"]
+    config = DataConfig(transcribed=0.25)
+    assert config.split([mute, *utterances]) == left
+    with pytest.raises(InputError, match=r"0\.05 of 12 .* is none; write 0\.0833 or more"):
+        keep_transcripts(utterances, 0.05)

@@ -18,7 +18,7 @@ from codert.data.wordpieces import WordPieces
 from codert.decoding import beam_search, greedy
 from codert.errors import InputError
 from codert.lattice import BLANK
-from codert.learning.edges import SequenceEdge
+from codert.learning.edges import SequenceEdge, of_words
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
 from codert.learning.plan import Plan
@@ -249,10 +249,7 @@ def test_speech_without_a_transcript_is_taught_as_if_its_teachers_words_were_one
     plan = tiny_plan("tandem", settings, edges=[edge], data={"untranscribed": True})
     ensemble = Ensemble.build(plan, 80, V)
     make_them_talk(ensemble)
-    torch.manual_seed(0)
-    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
-    features = torch.randn(2, 31, 80)
-    batch = Batch(0, ["a", "b"], features, lengths, nothing[:, None][:, :0], nothing)
+    batch = silence()
     result = objective(plan, ensemble, batch, 0.5, (0, 0))
     term = f"{keys['match']}/student"
     assert not result.losses
@@ -296,19 +293,71 @@ def ensemble_at_rest(ensemble: Ensemble) -> Iterator[None]:
     ensemble.train()
 
 
-def test_a_teacher_is_told_nothing_of_speech_without_a_transcript(settings: Path) -> None:
+def silence() -> Batch:
+    """Two utterances without a transcript."""
+    torch.manual_seed(0)
+    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
+    features = torch.randn(2, 31, 80)
+    return Batch(0, ["a", "b"], features, lengths, nothing[:, None][:, :0], nothing)
+
+
+def test_a_teacher_is_told_nothing_of_what_it_wrote_itself(settings: Path) -> None:
     edges = [SEQUENCE, {"from": "student", "to": "teacher", "match": "path_posterior"}]
     data = {"untranscribed": True}
     with pytest.raises(InputError, match="is true, but nobody teaches"):
         tiny_plan("tandem", settings, edges=edges[1:], data=data)
     plan = tiny_plan("tandem", settings, edges=edges, data=data)
     ensemble = Ensemble.build(plan, 80, V)
-    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
-    silent = Batch(0, ["a", "b"], torch.randn(2, 31, 80), lengths, nothing[:, None][:, :0], nothing)
-    spoken = replace(silent, labels=torch.tensor([[1, 2], [3, 4]]), label_lengths=nothing + 2)
+    two = torch.tensor([2, 2])
+    spoken = replace(silence(), labels=torch.tensor([[1, 2], [3, 4]]), label_lengths=two)
     both = {"sequence/student", "path_posterior/teacher"}
-    assert set(objective(plan, ensemble, silent, 0.5, (0, 0)).terms) == {"sequence/student"}
+    assert set(objective(plan, ensemble, silence(), 0.5, (0, 0)).terms) == {"sequence/student"}
     assert both <= set(objective(plan, ensemble, spoken, 0.5, (0, 0)).terms)
+
+
+def test_a_teacher_may_learn_from_what_another_teacher_writes(
+    settings: Path, teacher: Path
+) -> None:
+    plan = tiny_plan(
+        "several-teachers",
+        settings,
+        recognisers={"finished": {"frozen": str(teacher)}},
+        edges=[{"from": "finished", "to": "beside"}, {"from": "beside", "to": "student"}],
+        data={"untranscribed": True},
+    )
+    ensemble = Ensemble.build(plan, 80, V)
+    terms = objective(plan, ensemble, silence(), 0.5, (0, 0)).terms
+    assert {term.split("/")[1] for term in terms} == {"beside", "student"}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_both_hear_the_teachers_words_from_the_decoder_that_they_share(
+    kept: bool, settings: Path
+) -> None:
+    edge = {"from": "teacher", "to": "student", "match": "lattice"}
+    members = {"student": {"keep": ["decoder"]}} if kept else {}
+    plan = tiny_plan(
+        "tandem-shared", settings, edges=[edge], recognisers=members, data={"untranscribed": True}
+    )
+    ensemble = Ensemble.build(plan, 80, V)
+    make_them_talk(ensemble)
+    words = {}
+    for name, model in ensemble.live.items():
+        model.decoder.predictor.dropout = torch.nn.Dropout(0.5)
+        encoded = model.encode(silence().features, silence().frame_lengths)
+        nothing = torch.zeros(2, 0, dtype=torch.long)
+        said = model.decoder(nothing)
+        lattice = model.lattice(encoded, said, torch.zeros(2, dtype=torch.long))
+        words[name] = Outputs(encoded, said, lattice, model)
+    if kept:
+        words["student"] = words["student"].with_encoder_only()
+    teacher, student, labels, lengths = of_words(words["teacher"], words["student"])
+    assert labels.shape == (2, int(lengths.max()))
+    assert torch.equal(teacher.predicted.joint, student.predicted.joint)
+    assert teacher.predicted.joint.requires_grad
+    assert student.predicted.joint.requires_grad != kept
+    torch.random.manual_seed(1)  # what is written does not depend on what a decoder drops
+    assert torch.equal(of_words(words["teacher"], words["student"])[2], labels)
 
 
 def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:
@@ -317,8 +366,7 @@ def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:
     ensemble = Ensemble.build(plan, 80, V)
     with torch.no_grad():
         ensemble.live["teacher"].encoder.projection.bias[BLANK] = 100.0
-    lengths, nothing = torch.tensor([31, 22]), torch.zeros(2, dtype=torch.long)
-    batch = Batch(0, ["a", "b"], torch.randn(2, 31, 80), lengths, nothing[:, None][:, :0], nothing)
+    batch = silence()
     optimiser = torch.optim.SGD(ensemble.live["student"].parameters(), 0.5)
     for _ in range(30):
         torch.autograd.backward(objective(plan, ensemble, batch, 0.5, (0, 0)).total)
@@ -326,7 +374,7 @@ def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:
         optimiser.zero_grad()
     with ensemble_at_rest(ensemble):
         student = ensemble.live["student"]
-        assert greedy(student, student.encode(batch.features, lengths)) == [[], []]
+        assert greedy(student, student.encode(batch.features, batch.frame_lengths)) == [[], []]
 
 
 def test_no_edge_at_all_teaches_no_speech_without_a_transcript(settings: Path) -> None:

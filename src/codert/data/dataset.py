@@ -42,7 +42,8 @@ class DataConfig:
         max_seconds: longer utterances are skipped.
         untranscribed: whether a training takes utterances without a text too, for edges to teach
             from; in batches of their own.
-        transcribed: share of the training speakers whose texts are used; others have none.
+        transcribed: share of the training speakers whose texts are used, to see what texts are
+            worth; others have none.
         speeds: factors of which one is drawn for each utterance and epoch of a training.
         noise: noise on the samples of a training; features are then computed on the fly.
         spec_augment: masks on the features of a training.
@@ -72,7 +73,7 @@ class DataConfig:
             raise ValueError("transcribed is a share, above 0 and at most 1")
 
     def read(self, manifests: Iterable[Path]) -> list[Utterance]:
-        """The utterances of all manifests, each in the split that this says.
+        """The utterances of all manifests, in the splits and with the texts that this says.
 
         Raises:
             InputError: a manifest is wrong, or as for `split`.
@@ -80,11 +81,11 @@ class DataConfig:
         return self.split(u for manifest in manifests for u in read_manifest(manifest))
 
     def split(self, utterances: Iterable[Utterance]) -> list[Utterance]:
-        """The utterances of all manifests, each in the split that this says.
+        """The utterances of all manifests, in the splits and with the texts that this says.
 
         Raises:
             InputError: two have the same id, a speaker is unknown or named twice, or the
-                speakers are too few to fold.
+                speakers are too few to fold, or to keep that share of.
         """
         utterances = joined(utterances)
         if self.fold is not None:

@@ -236,14 +236,23 @@ def assign_splits(
 def keep_transcripts(utterances: Iterable[Utterance], share: float) -> list[Utterance]:
     """The utterances, with the texts of a share of the training speakers only.
 
-    Of those that train, sorted by name, every 1/share-th keeps what it said; of the others the text
-    becomes empty. Who tunes and tests keeps theirs.
+    Of those that train and have texts, sorted by name, every 1/share-th keeps them, rounded down in
+    all; of the others the text becomes empty. Where names are made of parts, as those of the
+    commands' voices are, the sample can be one-sided. Who tunes and tests keeps theirs.
+
+    Raises:
+        InputError: the share is too small for one speaker.
     """
     utterances = list(utterances)
-    train = sorted({each.speaker for each in utterances if each.split == "train"})
-    # The sums are rounded, so that a third of three is one.
+    train = sorted({each.speaker for each in utterances if each.split == "train" and each.text})
+    # The sums are rounded, so that 0.29 of a hundred is 29.
     parts = [round(i * share, 9) // 1 for i in range(len(train) + 1)]
     silent = {name for i, name in enumerate(train) if parts[i] == parts[i + 1]}
+    if train and len(silent) == len(train):
+        raise InputError(
+            f"data.transcribed: {share:g} of {len(train)} training speakers with texts is none; "
+            f"write {1 / len(train):.3g} or more"
+        )
     return [
         replace(each, text="") if each.split == "train" and each.speaker in silent else each
         for each in utterances

@@ -33,12 +33,10 @@ def check(plan: Plan, where: str) -> None:
             raise InputError(
                 f"{where}: recognisers.{name} teaches nobody; edges are from {', '.join(teachers)}"
             )
-    if plan.data.untranscribed and all(
-        plan.recognisers[edge.student].role == "teacher" for edge in plan.edges
-    ):
+    if plan.data.untranscribed and all(map(plan.is_upward, plan.edges)):
         raise InputError(
             f"{where}: data.untranscribed is true, but nobody teaches from speech without a "
-            "transcript; add an edge to a student, or remove it"
+            "transcript (an edge from a student to its teacher does not); add an edge, or remove it"
         )
     for name in plan.cached:
         _check_cached(plan, name, where)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from codert.data.dataset import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
-from codert.learning.edges import written
+from codert.learning.edges import of_words
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
 from codert.learning.randomness import stream
@@ -39,8 +39,9 @@ def objective(
 ) -> Objective:
     """The loss of `plan` on `batch`.
 
-    Speech without a transcript costs what the edges to students say of it, for which what their
-    teachers write is the transcript; while none has a weight the total has no gradient.
+    Speech without a transcript costs what the edges say of it, for which what their teachers write
+    is the transcript, but for those from a student to its teacher; while none has a weight the
+    total has no gradient.
 
     Args:
         plan: the graph.
@@ -69,9 +70,9 @@ def objective(
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for i, edge in enumerate(plan.edges):
-        # Who writes what has no transcript learns nothing of it: neither from its own words nor
-        # from its student's, which at first are none.
-        if not batch.transcribed and plan.recognisers[edge.student].role == "teacher":
+        # Of words that it wrote itself a teacher must not learn what its student makes of them:
+        # at first it writes none.
+        if not batch.transcribed and plan.is_upward(edge):
             continue
         # At weight 0 the term is left out, so that it cannot even add a nan.
         if weight := edge.weight * edge.schedule.at(progress):
@@ -81,8 +82,7 @@ def objective(
             with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
                 labels, lengths = batch.labels, batch.label_lengths
                 if edge.needs_labels and not batch.transcribed:
-                    labels, lengths = written(teacher)
-                    teacher, student = teacher.of(labels, lengths), student.of(labels, lengths)
+                    teacher, student, labels, lengths = of_words(teacher, student)
                 loss = edge.loss(teacher, student, labels, lengths)
             result.total = result.total + weight * loss
             term = f"{edge.match}/{edge.student}"

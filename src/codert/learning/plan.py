@@ -39,7 +39,7 @@ class Member:
             recogniser shares such a part and trains it, it has to be started, and runs as in
             inference.
         rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
-        role: student or teacher: for tables, and a teacher learns from transcripts alone.
+        role: student or teacher; for tables, and see `Plan.is_upward`.
     """
 
     model: str | None = None
@@ -166,6 +166,11 @@ class Plan:
     def cached(self) -> list[str]:
         """The frozen recognisers whose encoders' outputs are kept on disk."""
         return [name for name, member in self.recognisers.items() if member.cached]
+
+    def is_upward(self, edge: Edge) -> bool:
+        """Whether by its edge a student teaches a teacher, as when to speak."""
+        roles = self.recognisers[edge.teacher].role, self.recognisers[edge.student].role
+        return roles == ("student", "teacher")
 
     @property
     def averages(self) -> dict[str, AverageConfig]:

@@ -80,9 +80,8 @@ class Outputs(NamedTuple):
         predicted = Predicted(*(x.detach() for x in self.predicted))
         return self._replace(predicted=predicted, lattice=self.lattice.with_encoder_only())
 
-    def of(self, labels: Tensor, label_lengths: Tensor) -> "Outputs":
-        """What it says of other labels, (B, U) and (B,), in the same speech."""
-        predicted = self.recogniser.decoder(labels)
+    def of(self, predicted: Predicted, label_lengths: Tensor) -> "Outputs":
+        """What it says of other labels, which its decoder has heard, (B,) long."""
         lattice = self.recogniser.lattice(self.encoded, predicted, label_lengths)
         other = self._replace(predicted=predicted, lattice=lattice)
         return other if self.predicted.joint.requires_grad else other.with_encoder_only()

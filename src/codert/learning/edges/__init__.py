@@ -5,7 +5,7 @@ from codert.learning.edges.hidden import HiddenEdge
 from codert.learning.edges.lattice import CollapsedEdge, LatticeEdge, PathPosteriorEdge
 from codert.learning.edges.logits import DecoderLogitEdge, EncoderLogitEdge
 from codert.learning.edges.sequence import SequenceEdge
-from codert.learning.edges.written import written
+from codert.learning.edges.written import of_words
 
 Edge = (
     EncoderLogitEdge
@@ -28,5 +28,5 @@ __all__ = [
     "PathPosteriorEdge",
     "Rates",
     "SequenceEdge",
-    "written",
+    "of_words",
 ]

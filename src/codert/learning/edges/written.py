@@ -1,4 +1,4 @@
-"""What a teacher writes of speech that has no transcript."""
+"""What a teacher writes of speech that has no transcript, and what is said of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,16 @@ def written(outputs: Outputs) -> tuple[Tensor, Tensor]:
     with inference(outputs.recogniser.decoder):
         found = greedy(outputs.recogniser, outputs.encoded)
     return padded(found, outputs.encoded.joint.device)
+
+
+def of_words(teacher: Outputs, student: Outputs) -> tuple[Outputs, Outputs, Tensor, Tensor]:
+    """What both say of the teacher's words; these words, (B, U), and their lengths, (B,)."""
+    labels, lengths = written(teacher)
+    heard = teacher.recogniser.decoder(labels)
+    # A decoder that both share runs once, so that both have what dropout left of it.
+    shared = student.shares_decoder_with(teacher)
+    own = heard if shared else student.recogniser.decoder(labels)
+    return teacher.of(heard, lengths), student.of(own, lengths), labels, lengths
 
 
 def padded(labels: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor]:
