@@ -107,11 +107,28 @@ def test_the_copy_is_the_recogniser_and_its_card_has_what_was_recorded(
     shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", card, re.DOTALL)[1])  # type: ignore[index]
     assert build(Plan, shown, "card") == plan_of(run.parent)
     assert "Before that" not in card
+    assert "no transcript" not in card
 
     before = card
     assert export()[0] == 0
     assert (model / CARD).read_text() == before
     assert Transcriber.load(model).card == Transcriber.load(run).card
+
+
+def test_the_card_says_of_how_much_speech_there_was_no_transcript(
+    corpus: Path, settings: Path, cache: Path, tmp_path: Path
+) -> None:
+    heard = [u for u in read_manifest(corpus) if u.split != "test"]
+    silent = {u.id for u in [u for u in heard if u.split == "train"][::2]}
+    hours = sum(u.seconds for u in heard if u.id in silent) / 3600
+    manifest = tmp_path / "silent.tsv"
+    write_manifest(manifest, [replace(u, text="") if u.id in silent else u for u in heard])
+    plan = tiny_plan("tandem", settings, data={"untranscribed": True}, training={"epochs": 1})
+    train(plan, [manifest], tmp_path / "run", cache, CPU)
+    words = ["--out", str(tmp_path / "model"), "--data", str(manifest)]
+    assert main(["export", str(tmp_path / "run/student"), *words]) == 0
+    card = (tmp_path / "model" / CARD).read_text()
+    assert f"\nOf {hours:.2f} h there was no transcript" in card
 
 
 def test_the_card_says_how_far_its_figure_is_to_be_trusted(

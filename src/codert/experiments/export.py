@@ -59,6 +59,7 @@ class Speech:
 
     Attributes:
         hours: of it.
+        untranscribed: hours of it that have no text.
         utterances: their number.
         speakers: likewise.
         words: likewise.
@@ -67,6 +68,7 @@ class Speech:
     """
 
     hours: float
+    untranscribed: float
     utterances: int
     speakers: int
     words: int
@@ -220,6 +222,8 @@ def _speech(heard: Sequence[Utterance], texts: Sequence[str]) -> Speech:
     words = [word for text in texts for word in text.split()]
     return Speech(
         hours=sum(each.seconds for each in heard) / 3600,
+        untranscribed=sum(u.seconds for u, text in zip(heard, texts, strict=True) if not text)
+        / 3600,
         utterances=len(heard),
         speakers=len({each.speaker for each in heard}),
         words=len(words),

@@ -92,8 +92,9 @@ def estimate(
     """Make the first updates of a training, keep nothing, and say what the whole would take.
 
     Features are computed for what is heard alone, so a corpus of any size takes a minute. Edges
-    count as if they were on all the time, and teachers as if they were not cached. The first
-    update, which is slower, does not count.
+    count as if they were on all the time, and teachers as if they were not cached; what a teacher
+    in training writes of speech without a transcript is longer than it will be. The first update,
+    which is slower, does not count.
 
     Args:
         plan: what would be trained.
