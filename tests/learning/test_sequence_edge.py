@@ -58,7 +58,10 @@ def recogniser(predictor: PredictorConfig, joint: JointConfig, seed: int, *strid
 
 
 def outputs(model: Recogniser, features: Tensor, lengths: Tensor) -> Outputs:
-    encoded, predicted = model.encode(features, lengths), model.decoder(lengths.new_zeros(3, 0))
+    encoded, predicted = (
+        model.encode(features, lengths),
+        model.decoder(lengths.new_zeros(len(lengths), 0)),
+    )
     lattice = model.lattice(encoded, predicted, torch.zeros_like(lengths))
     return Outputs(encoded, predicted, lattice, model)
 
@@ -341,23 +344,22 @@ def test_both_hear_the_teachers_words_from_the_decoder_that_they_share(
     )
     ensemble = Ensemble.build(plan, 80, V)
     make_them_talk(ensemble)
-    words = {}
-    for name, model in ensemble.live.items():
-        model.decoder.predictor.dropout = torch.nn.Dropout(0.5)
-        encoded = model.encode(silence().features, silence().frame_lengths)
-        nothing = torch.zeros(2, 0, dtype=torch.long)
-        said = model.decoder(nothing)
-        lattice = model.lattice(encoded, said, torch.zeros(2, dtype=torch.long))
-        words[name] = Outputs(encoded, said, lattice, model)
+    teacher_model, student_model = ensemble.live["teacher"], ensemble.live["student"]
+    teacher_model.decoder.predictor.dropout = torch.nn.Dropout(0.5)
+    batch = silence()
+    sides = [
+        outputs(model, batch.features, batch.frame_lengths)
+        for model in (teacher_model, student_model)
+    ]
     if kept:
-        words["student"] = words["student"].with_encoder_only()
-    teacher, student, labels, lengths = of_words(words["teacher"], words["student"])
+        sides[1] = sides[1].with_encoder_only()
+    teacher, student, labels, lengths = of_words(*sides)
     assert labels.shape == (2, int(lengths.max()))
     assert torch.equal(teacher.predicted.joint, student.predicted.joint)
     assert teacher.predicted.joint.requires_grad
     assert student.predicted.joint.requires_grad != kept
     torch.random.manual_seed(1)  # what is written does not depend on what a decoder drops
-    assert torch.equal(of_words(words["teacher"], words["student"])[2], labels)
+    assert torch.equal(of_words(*sides)[2], labels)
 
 
 def test_a_teacher_that_writes_nothing_teaches_silence(settings: Path) -> None:

@@ -92,9 +92,7 @@ class DataConfig:
             utterances = assign_fold(utterances, self.fold)
         else:
             utterances = assign_splits(utterances, self.dev_speakers, self.test_speakers)
-        return (
-            keep_transcripts(utterances, self.transcribed) if self.transcribed < 1 else utterances
-        )
+        return keep_transcripts(utterances, self.transcribed)
 
 
 @dataclass(frozen=True)

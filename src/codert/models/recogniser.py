@@ -84,7 +84,12 @@ class Outputs(NamedTuple):
         """What it says of other labels, which its decoder has heard, (B,) long."""
         lattice = self.recogniser.lattice(self.encoded, predicted, label_lengths)
         other = self._replace(predicted=predicted, lattice=lattice)
-        return other if self.predicted.joint.requires_grad else other.with_encoder_only()
+        return other.with_encoder_only() if self.keeps_decoder else other
+
+    @property
+    def keeps_decoder(self) -> bool:
+        """Whether no gradient reaches its decoder."""
+        return not self.predicted.joint.requires_grad
 
     def shares_decoder_with(self, other: "Outputs") -> bool:
         """Whether both have one decoder."""

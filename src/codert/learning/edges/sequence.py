@@ -57,8 +57,7 @@ class SequenceEdge(BaseEdge):
             log_p = -transducer_loss(found.lattice(teacher), found.labels)
         lattice = found.lattice(student)
         # The decoder is the teacher's as well, or kept as others make it.
-        kept = not student.predicted.joint.requires_grad
-        if kept or student.shares_decoder_with(teacher):
+        if student.keeps_decoder or student.shares_decoder_with(teacher):
             lattice = lattice.with_encoder_only()
         return sequence_loss(log_p, lattice, found.labels, found.utterances)
 
