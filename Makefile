@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo test lint format bench clean
 
-demo: $(VENV)/.demo ## the whole comparison, in ten minutes on two cores
+demo: $(VENV)/.demo ## the whole comparison, in four to seven minutes on two cores
 	$(BIN)/codert demo
 
 test: $(VENV)/.develop

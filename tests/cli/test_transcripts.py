@@ -61,6 +61,16 @@ def test_a_transcript_is_what_its_word_pieces_spell(
     assert json.loads(capsys.readouterr().out) == {"audio": str(audio), "text": text}
 
 
+def test_a_recording_of_which_nothing_is_recognised_is_told(
+    audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = str(scribe(tmp_path / "silent", {"": {"": 1.0}}))
+    assert main(["transcribe", silent, str(audio)]) == 0
+    written, said = capsys.readouterr()
+    assert written == f"{audio}\t\n"
+    assert f"codert: {audio}: no word was recognised" in said
+
+
 def test_a_name_that_is_not_utf_8_is_escaped(
     run: str, audio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

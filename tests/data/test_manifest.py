@@ -173,6 +173,8 @@ def test_columns_of_ones_own_are_no_matter(manifest: Path, name: str) -> None:
 def test_a_missing_or_binary_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tsv: no such file"):
         read_manifest(tmp_path / "none.tsv")
+    with pytest.raises(InputError, match=r": a folder; name the manifest in it$"):
+        read_manifest(tmp_path)
     (tmp_path / "b.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"b\.tsv, line 1: not UTF-8; save"):
         read_manifest(tmp_path / "b.tsv")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -47,6 +48,16 @@ def test_it_says_what_the_whole_training_takes(
     lines = (run.recognisers["student"].parent / CURVES).read_text().splitlines()
     # Lengths are the manifest's in one and the audio's in the other, so batches differ a little.
     assert abs(found.updates - json.loads(lines[-1])["update"]) <= 3
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(1234.5, "1,234 h"), (0.25, "15 min"), (0.0025, "9 s")]
+)
+def test_a_duration_has_the_unit_that_fits(
+    hours: float, said: str, corpus: Path, settings: Path, tmp_path: Path
+) -> None:
+    found = estimate(tiny_plan("alone", settings), [corpus], tmp_path, CPU, 1)
+    assert f"all updates: {said};" in str(replace(found, hours=hours))
 
 
 def test_an_edge_that_starts_late_is_counted(

@@ -43,6 +43,8 @@ def _transcribe(options: argparse.Namespace) -> int:
             status = 2
         else:
             name = os.fsencode(audio).decode(errors="backslashreplace")
+            if not text:
+                print(f"codert: {name}: no word was recognised", file=sys.stderr)
             line = {"audio": name, "text": text}
             print(json.dumps(line, ensure_ascii=False) if options.json else f"{name}\t{text}")
     return status

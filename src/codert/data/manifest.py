@@ -49,6 +49,8 @@ def read_manifest(path: Path) -> list[Utterance]:
         lines = path.read_text(encoding="utf-8").removeprefix("\ufeff").split("\n")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; write its name as seen from here") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder; name the manifest in it") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None

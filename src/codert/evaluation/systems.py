@@ -112,6 +112,6 @@ def of_split(everything: Sequence[Utterance], split: str, where: Path) -> list[U
         known = ", ".join(sorted({u.split for u in everything}))
         raise InputError(
             f"{where}: no utterance of split {split} (there are: {known}); choose another, "
-            "or name the speakers to hold out in a file for --settings"
+            "or hold out speakers or a fold, by a file for --settings or --set data.KEY=VALUE"
         )
     return chosen

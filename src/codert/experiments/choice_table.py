@@ -80,7 +80,7 @@ def _cells(point: Point, chosen: Point) -> tuple[str, ...]:
         point["role"],
         f"{point['total_params']:,}",
         f"{point['mb']:.3g}",
-        f"{point['rtf']:.2g}",
+        f"{point['rtf']:.3g}",
         str(len(point["seeds"])),
         f"{point['wer']:.2f}{spread}",
         "yes" if point["fits"] else "no",

@@ -107,7 +107,7 @@ def export(run: Path, out: Path, manifests: Sequence[Path]) -> Exported:
     plan = plan_of(run.resolve().parent)
     if plan is None:
         raise InputError(
-            f"{run}: its run's plan.json is not beside it; name it in its run's folder"
+            f"{run}: its run's plan.json is not beside it; name the original, in its run's folder"
         )
     held = {path.name for path in out.iterdir()} if out.exists() else set()
     # An older copy may be replaced, which has a card; a run's own recogniser has none.

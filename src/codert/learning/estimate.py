@@ -77,7 +77,7 @@ class Estimate:
                 f"updates: {self.updates:,}",
                 f"an update: {self.step_seconds:.3g} s on {self.device} "
                 f"(mean of {self.measured_updates})",
-                f"all updates: {self.hours:,.3g} h; looks at the development split come on top",
+                f"all updates: {_duration(self.hours)}; looks at the development split come on top",
                 f"peak memory: {self.peak_memory_gb:.2g} GB",
                 f"features on disk: {self.features_gb:.3g} GB",
                 f"encoders: {self.gflops_per_audio_second:.3g} GFLOP for a second of speech; "
@@ -148,6 +148,16 @@ def estimate(
         gflops_per_audio_second=flops / 1e9,
         tflops_per_second=flops * per_update / step / 1e12,
     )
+
+
+def _duration(hours: float) -> str:
+    """In the largest unit of which there is one."""
+    if hours >= 100:
+        return f"{hours:,.0f} h"
+    for length, unit in ((1.0, "h"), (1 / 60, "min")):
+        if hours >= length:
+            return f"{hours / length:.3g} {unit}"
+    return f"{hours * 3600:.3g} s"
 
 
 def _encoder_flops(plan: Plan, ensemble: Ensemble) -> float:

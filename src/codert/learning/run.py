@@ -184,8 +184,9 @@ def check_finished(plan: Plan, *, starts: bool) -> None:
         if (starts or keys == ["frozen"]) and not (folder / CONFIG).is_file():
             key = ".".join(["recognisers", name, *keys])
             raise PlanError(
-                f"{key}: {folder}: no recogniser is there; train it first, as with "
-                f"recipes/teacher.yaml, or name another: --set {key}=RUN"
+                f"{key}: {folder}: no recogniser is there; make it first (a teacher by "
+                f"recipes/teacher.yaml, others by what the folder is named after), or name "
+                f"another: --set {key}=RUN"
             )
 
 
