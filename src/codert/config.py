@@ -184,7 +184,7 @@ def _convert(annotation: Any, value: Any, where: str, key: str) -> Any:
         return float(value)
     # YAML 1.1 reads 1e-3, which lacks a point, as text.
     if annotation is float and isinstance(value, str) and _EXPONENTIAL.fullmatch(value):
-        return float(value)
+        value = float(value)
     # JSON, which configurations are kept in, knows neither infinity nor nan.
     unkept = isinstance(value, float) and not math.isfinite(value)
     boolean = annotation is int and isinstance(value, bool)

@@ -69,10 +69,14 @@ def test_a_training_without_dev_says_that_the_last_weights_are_kept(
     manifest = tmp_path / "manifest.tsv"
     write_manifest(manifest, [each for each in read_manifest(corpus) if each.split == "train"])
     assert main(words(tmp_path, manifest)) == 0
-    assert capsys.readouterr().out == (
+    out, err = capsys.readouterr()
+    assert out == (
         f"student: {tmp_path / 'alone' / 'student'}\n"
         "no utterance of split dev: no development WER; the last weights are kept\n"
     )
+    # It is not only told when all is over.
+    told = f"codert: {manifest}: no utterance of split dev (there are: train): the last weights"
+    assert 0 <= err.find(told) < err.find("alone:")
 
 
 def test_a_training_says_the_best_word_error_rate_on_dev(

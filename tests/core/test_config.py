@@ -106,6 +106,7 @@ def test_all_that_is_written_is_read() -> None:
         ({"title": "a", "opacity": math.nan}, "f.yaml: opacity is nan; write a number"),
         ({"title": "a", "opacity": -math.inf}, "f.yaml: opacity is -inf; write a number"),
         ({"title": "a", "sizes": [1.0, math.inf]}, "f.yaml: sizes[1] is inf; write a number"),
+        ({"title": "a", "opacity": "1e999"}, "f.yaml: opacity is inf; write a number"),
         ({"title": "a", "opacity": "e5"}, "f.yaml: opacity is 'e5'; write a number"),
         ({"title": "a", "framed": 1}, "f.yaml: framed is 1; write true or false"),
         ({"title": "a", "framed": "yes"}, "f.yaml: framed is 'yes'; write true or false"),

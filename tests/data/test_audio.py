@@ -42,6 +42,7 @@ def test_other_rates_keep_the_tone(tmp_path: Path, rate: int) -> None:
         ("zero.wav", "zero.wav: not readable as audio"),
         ("empty.wav", "empty.wav: holds no samples"),
         ("nan.wav", "nan.wav: holds samples that are not finite"),
+        ("loud.wav", r"loud.wav: samples up to 1e\+38, far outside of -1 to 1; scale them"),
         ("endless.flac", "endless.flac: its header does not say how long it is; convert it"),
         ("headless.raw", "headless.raw: not readable as audio"),
         ("a" * 300, "not readable as audio: .*File name too long"),
@@ -58,6 +59,9 @@ def test_what_is_not_audio(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "endless.flac").write_bytes(header)
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
+    # Finite, and kaldi's sums of its squares are not.
+    loud = np.random.default_rng(0).uniform(-1, 1, 800)
+    soundfile.write(tmp_path / "loud.wav", 1e38 * loud / np.abs(loud).max(), 16000, "FLOAT")
     with pytest.raises(AudioError, match=message) as caught:
         read_audio(tmp_path / name)
     assert isinstance(caught.value, InputError)

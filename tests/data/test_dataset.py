@@ -1,7 +1,9 @@
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codert.data.audio import read_audio
 from codert.data.augmentation import Noise, SpecAugment
 from codert.data.dataset import Batch, DataConfig, Dataset, _grouped
 from codert.data.features import FeatureConfig
@@ -203,6 +206,46 @@ def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(
     assert reasons == {"u1": "1.5 s of audio; max_seconds is 1"}
 
 
+def test_what_is_known_to_be_too_long_is_not_read(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utterances = [make_utterance(), make_utterance(1.5)]
+    read = Mock(wraps=read_audio)
+    monkeypatch.setattr("codert.data.feature_cache.read_audio", read)
+    dataset = make_dataset(utterances, replace(SMALL, max_seconds=1.0))
+    assert [each.id for each in dataset.skipped] == ["u1"]
+    assert [call.args[0] for call in read.call_args_list] == [utterances[0].audio]
+
+
+def test_what_would_spoil_the_size_of_batches_is_left_out(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    good, wrong = make_utterance(), replace(make_utterance(), seconds=0.001)
+    dataset = make_dataset([good, wrong], replace(SMALL, cache=False))
+    assert [id for batch in dataset.batches(0) for id in batch.ids] == ["u0"]
+    [skipped] = dataset.skipped
+    assert re.search(r"u1\.wav: .* the manifest says 0\.001; mend or remove", skipped.reason)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_what_is_not_there_is_told_before_anything_is_trained(
+    cache: bool, make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    gone = replace(make_utterance(), audio=Path("nowhere.wav"))
+    with pytest.raises(InputError, match=r"of split train can be used; .*nowhere\.wav: no such"):
+        make_dataset([gone], replace(SMALL, cache=cache))
+
+
+def test_where_nothing_can_be_read_the_mean_names_a_file(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    broken = make_utterance()
+    broken.audio.write_bytes(b"RIFF broken")
+    dataset = make_dataset([broken], replace(SMALL, cache=False))
+    with pytest.raises(InputError, match=r"none of 1 .*u0\.wav: not readable"):
+        dataset.mean_and_deviation()
+
+
 def test_a_cache_that_cannot_be_written_is_told_how_to_do_without(
     make_utterance: MakeUtterance, tmp_path: Path
 ) -> None:
@@ -259,7 +302,7 @@ def test_audio_found_broken_on_the_fly_is_left_out(
 
 def test_nothing_left(make_utterance: MakeUtterance, make_dataset: MakeDataset) -> None:
     with pytest.raises(
-        InputError, match="none of 1 utterances of split train can be used; the first: no text"
+        InputError, match="none of 1 utterances of split train can be used; the last: no text"
     ):
         make_dataset([make_utterance(text="")])
     with pytest.raises(InputError, match="none of 0 utterances"):

@@ -56,9 +56,21 @@ def test_audio_shorter_than_a_window() -> None:
         Fbank(FeatureConfig())(tone(500, 0.02))
 
 
-def test_audio_too_loud_for_float32() -> None:
-    with pytest.raises(AudioError, match=r"samples up to 3e\+24, far outside of -1 to 1"):
-        Fbank(FeatureConfig())(tone(500, 0.1) * np.float32(1e25))
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [(1e25, r"^samples up to 3e\+24, far outside of -1 to 1"), (np.nan, "^holds .* not finite$")],
+)
+def test_audio_without_levels(scale: float, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        Fbank(FeatureConfig())(tone(500, 0.1) * np.float32(scale))
+
+
+@pytest.mark.parametrize("piece", [1, 399, 4096])
+def test_pieces_give_the_features_of_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 9999).astype(np.float32)
+    whole = Fbank(FeatureConfig())(samples)
+    monkeypatch.setattr("codert.data.features._PIECE", piece)
+    np.testing.assert_array_equal(Fbank(FeatureConfig())(samples), whole)
 
 
 def test_configurations_that_make_no_sense() -> None:

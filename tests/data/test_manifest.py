@@ -125,6 +125,13 @@ def test_each_error_names_the_file_and_the_line(manifest: Path, content: str, me
     ("content", "message"),
     [
         ('{"id": "a"', r"m\.jsonl, line 1: not JSON"),
+        ("[" * 100_000, r"m\.jsonl, line 1: not JSON that can be read: .*recursion"),
+        ("1" * 5000, r"m\.jsonl, line 1: not JSON that can be read: .*4300 digits"),
+        (
+            '{"id": "a", "audio": "u0.wav", "text": "HI", "id": "b"}',
+            r"m\.jsonl, line 1: not JSON that can be read: 'id' comes twice; remove one",
+        ),
+        ('{"id": "a", "audio": "u0.wav", "text": "", "seconds": true}', "seconds is True; write"),
         ("[1]", r"m\.jsonl, line 1: write an object"),
         ('{"id": "a", "text": "HI"}', r"line 1: no column 'audio'; add it"),
         (

@@ -1,5 +1,6 @@
 """Processes that work for another one, and end with it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+
+from codert.data.workers import in_order, processes
+from codert.errors import InputError
 
 PARENT = """
 import os, time
@@ -45,3 +49,11 @@ def test_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
     while any(map(is_there, workers)):
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def test_one_that_is_killed_is_told_with_the_mend() -> None:
+    with (
+        processes(2) as pool,
+        pytest.raises(InputError, match=r"was killed, .*taskset -c 0\), and run"),
+    ):
+        list(in_order(os._exit, [1], pool))

@@ -247,7 +247,7 @@ def test_the_table_needs_the_results_alone(
     assert "<svg" in drawing.read_text()
     assert "WERR vs static [95% CI]" in text
     assert "on the split test; mean" in text
-    assert "With two or three seeds p is too small" in text
+    assert "Two or three seeds: p is too small where seeds differ much" in text
     assert {row["split"] for row in rows} == {"test"}
     assert "±" in text
     assert table("--format", "markdown").startswith("| tones | recogniser |")

@@ -1,6 +1,8 @@
 """Recordings as samples."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import soxr
 from codert.errors import InputError
 
 _LONGEST = 1e5  # seconds; a header that says more was never completed
+_LOUDEST = 1e6  # beyond whole numbers of 16 bits; squares of what is far beyond overflow
 
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -22,7 +25,7 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     """The samples (N,) of a recording in +-1: channels averaged, resampled to `rate` Hz.
 
     Raises:
-        AudioError: the file is missing, not audio, empty, or holds values that are not finite.
+        AudioError: the file is missing, not audio, empty, or holds no levels (`check_levels`).
     """
     try:
         if not path.is_file():
@@ -38,9 +41,29 @@ def read_audio(path: Path, rate: int = 16000) -> Samples:
     samples: Samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{path}: holds samples that are not finite")
+    with in_file(path):
+        check_levels(samples)
     return resampled(samples, own_rate, rate)
+
+
+def check_levels(samples: Samples) -> None:
+    """Raises AudioError where samples (N,) are not finite, or far outside of +-1."""
+    loudest = np.abs(samples).max()
+    if not np.isfinite(loudest):
+        raise AudioError("holds samples that are not finite")
+    if loudest > _LOUDEST:
+        raise AudioError(f"samples up to {loudest:.3g}, far outside of -1 to 1; scale them")
+
+
+@contextmanager
+def in_file(path: Path) -> Iterator[None]:
+    """Inside, an AudioError names the file, and so does one in place of a MemoryError."""
+    try:
+        yield
+    except MemoryError:
+        raise AudioError(f"{path}: too long for the memory that there is; cut it") from None
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
 
 
 def _opened(path: Path) -> soundfile.SoundFile:

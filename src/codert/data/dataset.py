@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codert.data.audio import AudioError, read_audio
+from codert.data.audio import AudioError, in_file, read_audio
 from codert.data.augmentation import Noise, SpecAugment
 from codert.data.feature_cache import FeatureCache, even_sample, spoken_faster
 from codert.data.features import Fbank, FeatureConfig, Features, mean_and_deviation
@@ -27,6 +27,8 @@ from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
 
 _UNCOVERED = "no word-piece covers"
+# Batches are sized before audio is read: what is so many times as long as said spoils them.
+_MISTAKEN = 2.0
 # Lengths are moved by up to this share before they are sorted, so that batches mix anew.
 _JITTER = 0.1
 
@@ -173,10 +175,12 @@ class Dataset:
         self._noise = config.noise if training else None
         self._caches: dict[float, FeatureCache] = {}
         everything = list(utterances)
+        # What is known to be too long is not even read.
+        short = [each for each in everything if not self._too_long(each.seconds)]
         if config.cache and self._noise is None:
             try:
                 for speed in self._speeds:
-                    self._caches[speed] = FeatureCache.open(cache, everything, features, speed)
+                    self._caches[speed] = FeatureCache.open(cache, short, features, speed)
             except InputError as error:
                 on_the_fly = "data.cache: false computes features on the fly and keeps none"
                 raise InputError(f"{error}; {on_the_fly}") from None
@@ -187,27 +191,28 @@ class Dataset:
             else:
                 self.utterances[utterance.id] = utterance
                 self.texts[utterance.id] = text
+        split = f" of split {everything[0].split}" if everything else ""
+        self._named = f"{len(everything)} utterances{split}"
         if not self.utterances:
-            split = f" of split {everything[0].split}" if everything else ""
-            why = f"; the first: {self.skipped[0].reason}" if self.skipped else ""
-            if _UNCOVERED in why:
-                why += "; to train word-pieces on these texts, settings have wordpieces.size and "
-                why += "neither wordpieces.model nor start"
-            raise InputError(f"none of {len(everything)} utterances{split} can be used{why}")
+            raise self.none_left()
         # Arrays, not lists: of all of LibriSpeech these would take half a gigabyte.
         self._labels = {
             id: np.array(pieces.encode(text), np.int32) for id, text in self.texts.items()
         }
 
     def _objection(self, utterance: Utterance, text: str, pieces: WordPieces) -> str | None:
+        if too_long := self._too_long(utterance.seconds):
+            return too_long
         for cache in self._caches.values():
             if utterance.id in cache.unreadable:
                 return cache.unreadable[utterance.id]
         # Not what a manifest says, where the audio has been read.
-        cached = self._caches.get(1.0)
-        seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000 if cached else 0.0
-        if too_long := self._too_long(max(seconds, utterance.seconds)):
-            return too_long
+        if cached := self._caches.get(1.0):
+            seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000
+            if too_long := self._too_long(seconds):
+                return too_long
+        elif not self._caches and not utterance.audio.is_file():
+            return f"{utterance.audio}: no such file"
         if not text and not self._training:
             return "no text"
         if not text and not self._config.untranscribed:
@@ -237,6 +242,14 @@ class Dataset:
         """Of the features of all utterances, at every speed."""
         return sum(self._frames(id, s) for s in set(self._speeds) for id in self.utterances)
 
+    def none_left(self) -> InputError:
+        """The error where nothing can be used."""
+        why = f"; the last: {self.skipped[-1].reason}" if self.skipped else ""
+        if _UNCOVERED in why:
+            why += "; to train word-pieces on these texts, settings have wordpieces.size and "
+            why += "neither wordpieces.model nor start"
+        return InputError(f"none of {self._named} can be used{why}")
+
     def skip(self, reasons: Mapping[str, str]) -> None:
         """Note utterances, by their ids, that were found to be broken."""
         known = {each.id for each in self.skipped}
@@ -264,11 +277,14 @@ class Dataset:
         """Mean and standard deviation (F,) of the features, over a fixed sample of utterances.
 
         Raises:
-            AudioError: none of the sample can be read.
+            InputError: none of the sample can be read.
         """
         sample = even_sample(list(self.utterances))
         heard = (self._heard(id, 0) for id in sample)
-        mean, deviation = mean_and_deviation(each for each in heard if each is not None)
+        try:
+            mean, deviation = mean_and_deviation(each for each in heard if each is not None)
+        except AudioError:
+            raise self.none_left() from None
         return torch.from_numpy(mean), torch.from_numpy(deviation)
 
     def _plan(self, epoch: int) -> list[list[str]]:
@@ -308,13 +324,21 @@ class Dataset:
         if self._caches:
             return self._caches[speed][id]
         try:
-            samples = read_audio(self.utterances[id].audio, self._features.rate)
-            if too_long := self._too_long(len(samples) / self._features.rate):
+            utterance = self.utterances[id]
+            samples = read_audio(utterance.audio, self._features.rate)
+            seconds = len(samples) / self._features.rate
+            if too_long := self._too_long(seconds):
                 raise AudioError(too_long)
-            samples = spoken_faster(samples, speed)
-            if self._noise is not None:
-                samples = self._noise(samples, self._stream("noise", epoch, id))
-            return self._fbank(samples)
+            with in_file(utterance.audio):
+                if seconds > _MISTAKEN * utterance.seconds:
+                    raise AudioError(
+                        f"{seconds:.1f} s of audio, and the manifest says "
+                        f"{utterance.seconds:.3g}; mend or remove its column of seconds"
+                    )
+                samples = spoken_faster(samples, speed)
+                if self._noise is not None:
+                    samples = self._noise(samples, self._stream("noise", epoch, id))
+                return self._fbank(samples)
         except AudioError as error:
             self.skip({id: str(error)})
             return None

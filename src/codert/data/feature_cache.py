@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
-from codert.data.audio import AudioError, Samples, read_audio, resampled
+from codert.data.audio import AudioError, Samples, in_file, read_audio, resampled
 from codert.data.features import Fbank, FeatureConfig, Features
 from codert.data.manifest import Utterance
 from codert.data.workers import cores, in_order, processes
@@ -29,7 +29,9 @@ def utterance_features(utterance: Utterance, fbank: Fbank, speed: float = 1.0) -
     Raises:
         AudioError: the recording cannot be used.
     """
-    return fbank(spoken_faster(read_audio(utterance.audio, fbank.config.rate), speed))
+    samples = read_audio(utterance.audio, fbank.config.rate)
+    with in_file(utterance.audio):
+        return fbank(spoken_faster(samples, speed))
 
 
 def spoken_faster(samples: Samples, speed: float) -> Samples:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import kaldi_native_fbank as kaldi
 import numpy as np
 
-from codert.data.audio import AudioError, Samples
+from codert.data.audio import AudioError, Samples, check_levels
 
 Features = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+_PIECE = 1 << 20  # samples that kaldi is given at a time: a minute at 16 kHz
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,21 @@ class Fbank:
         """The log-mel energies (T, mels) of `samples` (N,).
 
         Raises:
-            AudioError: the audio is shorter than one window, or too loud for float32.
+            AudioError: the audio is shorter than one window, or holds no levels
+                (`check_levels`).
         """
         milliseconds = 1000 * len(samples) / self.config.rate
         if milliseconds < self.config.window_ms:
             raise AudioError(
                 f"{milliseconds:.1f} ms of audio; one window takes {self.config.window_ms:g} ms"
             )
+        check_levels(samples)
         fbank = kaldi.OnlineFbank(self._options)
-        fbank.accept_waveform(self.config.rate, samples.tolist())  # twice as fast as the array
+        # As lists, which are twice as fast as the array and take eight times its memory.
+        for start in range(0, len(samples), _PIECE):
+            fbank.accept_waveform(self.config.rate, samples[start : start + _PIECE].tolist())
         fbank.input_finished()
-        features = np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
-        if not np.isfinite(features).all():
-            loudest = np.abs(samples).max()
-            raise AudioError(f"samples up to {loudest:.3g}, far outside of -1 to 1; scale them")
-        return features
+        return np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
 
 
 def mean_and_deviation(features: Iterable[Features]) -> tuple[Vector, Vector]:

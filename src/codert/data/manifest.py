@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -100,15 +101,23 @@ def _json_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON: {error}") from None
+            row = json.loads(line, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: not JSON that can be read: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}: write an object such as {{'id': ..., 'audio': ...}}")
         _check_columns(row, where)
         if "\\u" in line.lower() and any(_SURROGATE.search(str(each)) for each in row.values()):
             raise InputError(f"{where}: holds half of a character; write the line again")
         yield number, row
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; raises ValueError where a key comes twice, of which one would be lost."""
+    for name, times in Counter(name for name, _ in pairs).items():
+        if times > 1:
+            raise ValueError(f"{name!r} comes twice; remove one")
+    return dict(pairs)
 
 
 def _check_columns(given: Iterable[str], where: str) -> None:
@@ -155,7 +164,7 @@ def _utterance(row: Mapping[str, Any], folder: Path, where: str) -> Utterance:
 
 def _number(seconds: str | float, where: str) -> float:
     try:
-        number = float(seconds)
+        number = -1.0 if isinstance(seconds, bool) else float(seconds)
     except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number < float("inf"):

@@ -10,7 +10,7 @@ from typing import Literal
 
 import sentencepiece
 
-from codert.errors import InputError
+from codert.errors import InputError, PlanError
 from codert.files import write_bytes
 
 BLANK = 0
@@ -143,16 +143,16 @@ class WordPieces:
         return hash(self.model)
 
 
-def _unsuitable(size: int, message: str, texts: Sequence[str]) -> InputError:
+def _unsuitable(size: int, message: str, texts: Sequence[str]) -> PlanError:
     where = f"wordpieces.size {size}"
     if match := re.search(r"required_chars\. \d+ vs (\d+)", message):
         counts = Counter(character for text in texts for character in text)
         rarest = min(counts, key=lambda character: (counts[character], character))
         text = next(text for text in texts if rarest in text)
-        return InputError(
+        return PlanError(
             f"{where} is too small for the characters; write {match[1]} or more, or mend the "
             f"texts: the rarest character is {rarest!r}, as in {text[:60]!r}"
         )
     if match := re.search(r"value <= (\d+)", message):
-        return InputError(f"{where} is too large for so little text; write {match[1]} or fewer")
-    return InputError(f"{where}: sentencepiece cannot find word-pieces: {message}")
+        return PlanError(f"{where} is too large for so little text; write {match[1]} or fewer")
+    return PlanError(f"{where}: sentencepiece cannot find word-pieces: {message}")

@@ -5,10 +5,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from threading import Thread
 from typing import TypeVar
+
+from codert.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -56,6 +59,9 @@ def in_order(
         function: a function of a module, and one that imports no torch.
         tasks: what it is called with, one by one.
         pool: what `processes` gave.
+
+    Raises:
+        InputError: a process was killed.
     """
     if pool is None:
         yield from map(function, tasks)
@@ -68,6 +74,11 @@ def in_order(
             result = under_way.popleft().result()
             under_way.extend(pool.submit(function, task) for task in islice(tasks, 1))
             yield result
+    except BrokenProcessPool:
+        raise InputError(
+            "a process that worked along was killed, as where memory runs out; free some, or use "
+            "one core (taskset -c 0), and run the same command again"
+        ) from None
     finally:
         for future in under_way:
             future.cancel()

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from codert.config import build
-from codert.data.audio import AudioError, Samples, read_audio
+from codert.data.audio import Samples, in_file, read_audio
 from codert.data.features import Fbank, FeatureConfig
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
@@ -56,17 +56,15 @@ class Transcriber:
             AudioError: it cannot be read, or holds no speech to speak of.
         """
         samples = read_audio(audio, self.features.rate)
-        try:
+        with in_file(audio):
             return self.words(samples, beam)
-        except AudioError as error:
-            raise AudioError(f"{audio}: {error}") from None
 
     @torch.no_grad()
     def words(self, samples: Samples, beam: int = 1) -> str:
         """The words in samples (N,) at the rate of its features, by a beam of some width.
 
         Raises:
-            AudioError: they are too few.
+            AudioError: they are too few, or no levels.
         """
         features = torch.from_numpy(Fbank(self.features)(samples))
         encoded = self.recogniser.encode(features[None], torch.tensor([len(features)]))

@@ -27,7 +27,11 @@ def recognise(
     device: torch.device,
     beam: int = 1,
 ) -> Recognition:
-    """Decode every utterance of a data set; the recogniser is in inference mode, on `device`."""
+    """Decode every utterance of a data set; the recogniser is in inference mode, on `device`.
+
+    Raises:
+        InputError: none of them can be read.
+    """
     result = Recognition([], [])
     for batch in dataset.batches(0):
         on_device = batch.to(device)
@@ -38,4 +42,6 @@ def recognise(
                 utterance = dataset.utterances[name]
                 hypothesis = normalise(wordpieces.decode(labels))
                 scores.append(score(name, utterance.speaker, dataset.texts[name], hypothesis))
+    if not result.transducer:
+        raise dataset.none_left()
     return result

@@ -139,7 +139,9 @@ def compare_over_seeds(
 
     No bootstrap knows more seeds than it is given: where seeds differ more than the systems do,
     the interval ends at the seeds' own best and worst, which the truth lies outside of in a
-    quarter of all cases with three seeds and in a sixteenth with five.
+    quarter of all cases with three seeds and in a sixteenth with five. Where seeds hardly differ
+    but by what each makes of each speaker, that is counted several times, and the interval is too
+    wide (docs/architecture.md, "Experiments").
 
     Args:
         reference_errors: of the reference system from each seed in each utterance, (S, N).

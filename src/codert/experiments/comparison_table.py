@@ -92,5 +92,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     if 1 in counts:
         notes.append("One seed: interval and p cover the speakers only, and there is no spread.")
     if counts & {2, 3}:
-        notes.append("With two or three seeds p is too small: read WERR by seed beside it.")
+        notes.append(
+            "Two or three seeds: p is too small where seeds differ much, too large where they "
+            "hardly do; read WERR by seed beside it."
+        )
     return notes

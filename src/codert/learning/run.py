@@ -1,12 +1,14 @@
 """A run: a plan is trained on its data, in a folder of its own (`run_folder`)."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from tqdm import tqdm
 
 from codert.config import plain
 from codert.data.dataset import Dataset, Skipped
@@ -149,6 +151,10 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
             f"{manifests[0]}: split dev has {len(by_split['dev'])} utterances and no text, so no "
             "word error rate; write their texts, or mark others"
         )
+    if not by_split["dev"]:
+        there = ", ".join(sorted(split for split, those in by_split.items() if those))
+        said = f"no utterance of split dev (there are: {there}): the last weights will be kept"
+        tqdm.write(f"codert: {manifests[0]}: {said}", file=sys.stderr)
     wordpieces = wordpieces_of(plan, by_split["train"])
 
     def dataset(split: str, training: bool) -> Dataset:
