@@ -153,6 +153,13 @@ def test_what_is_not_scored_on_all_folds_yet_is_left_out_and_named(
     ]
     assert main(["choose", str(tmp_path / "out")]) == 0
     assert "scored on fold 0 of fold 0, 1." in capsys.readouterr().out
+    for seed in range(2, 11):
+        results("a", [4, 4], width="narrow", seed=seed, fold=0)
+    assert len(choose()["left_out"]) == 11
+    assert main(["choose", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Left out: a/student") == 8 - text.count("Left out: b/student")
+    assert "Left out: 3 more, which --json lists." in text
 
 
 def test_some_runs_of_an_experiment_may_be_named(results: Any, choose: Any) -> None:

@@ -8,6 +8,8 @@ from codert.evaluation.results import columns
 from codert.experiments.choice import Choice, Point
 from codert.reports.image import Image, Stroke
 
+_SHOWN = 8  # of what is left out
+
 
 def table(choice: Choice, machine: str) -> str:
     """All that was to choose from, the smallest first, and what was chosen.
@@ -18,7 +20,8 @@ def table(choice: Choice, machine: str) -> str:
     """
     names = ("experiment", "plan", "recogniser", "role")
     headings = (*names, "params", "MB", "RTF", "seeds", "WER %", "fits", "")
-    chosen = choice["chosen"]
+    chosen, left_out = choice["chosen"], choice["left_out"]
+    more = len(left_out) - _SHOWN
     return "\n".join(
         [
             columns([headings, *(_cells(point, chosen) for point in choice["points"])], len(names)),
@@ -27,7 +30,8 @@ def table(choice: Choice, machine: str) -> str:
             "deviation over seeds.",
             f"RTF: measured now on {machine}, one thread, an utterance at a time.",
             "On the curve: no student as small or smaller makes as few errors.",
-            *(f"Left out: {each}." for each in choice["left_out"]),
+            *(f"Left out: {each}." for each in left_out[:_SHOWN]),
+            *([f"Left out: {more} more, which --json lists."] if more > 0 else []),
             f"chosen: {os.path.relpath(chosen['folder'])}",
         ]
     )
