@@ -335,7 +335,7 @@ def test_what_was_heard_before_is_known_too(
 
 @pytest.mark.parametrize("recipe", ["static", "kept-decoder"])
 def test_a_teacher_that_is_not_there_is_named(recipe: str, run: Any, settings: Path) -> None:
-    with pytest.raises(InputError, match=r"teacher\.frozen: .*; train it first, .* --set recogn"):
+    with pytest.raises(InputError, match=r"teacher\.frozen: .*; make it first .* --set recogn"):
         run(tiny_plan(recipe, settings))
 
 
