@@ -1,5 +1,6 @@
 """`codert train`: how it ends, and how it goes on."""
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,15 @@ def test_a_training_without_dev_says_that_the_last_weights_are_kept(
     # It is not only told when all is over.
     told = f"codert: {manifest}: no utterance of split dev (there are: train): the last weights"
     assert 0 <= err.find(told) < err.find("alone:")
+
+
+def test_word_pieces_that_do_not_suit_name_the_recipe(
+    corpus: Path, words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over = ["--set", "wordpieces.size=5000"]
+    assert main([*words(tmp_path, corpus), *over]) == 2
+    said = r"^codert: .*alone\.yaml: wordpieces\.size 5000 is too large for so little text"
+    assert re.search(said, capsys.readouterr().err, re.MULTILINE)
 
 
 def test_a_training_says_the_best_word_error_rate_on_dev(

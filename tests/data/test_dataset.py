@@ -220,11 +220,24 @@ def test_what_is_known_to_be_too_long_is_not_read(
 def test_what_would_spoil_the_size_of_batches_is_left_out(
     make_utterance: MakeUtterance, make_dataset: MakeDataset
 ) -> None:
-    good, wrong = make_utterance(), replace(make_utterance(), seconds=0.001)
-    dataset = make_dataset([good, wrong], replace(SMALL, cache=False))
-    assert [id for batch in dataset.batches(0) for id in batch.ids] == ["u0"]
-    [skipped] = dataset.skipped
-    assert re.search(r"u1\.wav: .* the manifest says 0\.001; mend or remove", skipped.reason)
+    seconds = [0.5, 0.26, 0.24, 0.0]
+    utterances = [replace(make_utterance(0.5), seconds=each) for each in seconds]
+    dataset = make_dataset(utterances, replace(SMALL, cache=False))
+    assert sorted(id for batch in dataset.batches(0) for id in batch.ids) == ["u0", "u1"]
+    reasons = {each.id: each.reason for each in dataset.skipped}
+    assert list(reasons) == ["u2", "u3"] or list(reasons) == ["u3", "u2"]
+    assert re.search(r"u2\.wav: 0\.5 s of audio, .* for 0\.24 s; mend its", reasons["u2"])
+    # All are scored, whatever a manifest says.
+    scored = make_dataset(utterances, replace(SMALL, cache=False), training=False)
+    assert sorted(id for batch in scored.batches(0) for id in batch.ids) == ["u0", "u1", "u2", "u3"]
+
+
+def test_a_name_that_no_file_can_have_is_left_out(
+    make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    long = replace(make_utterance(), audio=Path("a" * 300))
+    dataset = make_dataset([make_utterance(), long], replace(SMALL, cache=False))
+    assert [each.id for each in dataset.skipped] == ["u0"]
 
 
 @pytest.mark.parametrize("cache", [True, False])

@@ -1,3 +1,4 @@
+import kaldi_native_fbank as kaldi
 import numpy as np
 import pytest
 
@@ -69,8 +70,19 @@ def test_audio_without_levels(scale: float, message: str) -> None:
 def test_pieces_give_the_features_of_the_whole(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, 9999).astype(np.float32)
     whole = Fbank(FeatureConfig())(samples)
+    given: list[int] = []
+
+    class Told(kaldi.OnlineFbank):  # type: ignore[misc]
+        def accept_waveform(self, rate: float, waveform: list[float]) -> None:
+            given.append(len(waveform))
+            super().accept_waveform(rate, waveform)
+
+    fbank = Fbank(FeatureConfig())
     monkeypatch.setattr("codert.data.features._PIECE", piece)
-    np.testing.assert_array_equal(Fbank(FeatureConfig())(samples), whole)
+    monkeypatch.setattr(kaldi, "OnlineFbank", Told)
+    np.testing.assert_array_equal(fbank(samples), whole)
+    assert sum(given) == 9999
+    assert max(given) == piece
 
 
 def test_configurations_that_make_no_sense() -> None:

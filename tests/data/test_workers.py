@@ -54,6 +54,11 @@ def test_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
 def test_one_that_is_killed_is_told_with_the_mend() -> None:
     with (
         processes(2) as pool,
-        pytest.raises(InputError, match=r"was killed, .*taskset -c 0\), and run"),
+        pytest.raises(InputError, match=r"was killed, or memory .*taskset -c 0"),
     ):
         list(in_order(os._exit, [1], pool))
+    with (
+        processes(2) as pool,
+        pytest.raises(InputError, match=r"was killed, or memory ran out"),
+    ):
+        list(in_order(bytes, [1 << 62], pool))

@@ -9,6 +9,7 @@ import torch
 from codert.data.dataset import DataConfig, Dataset
 from codert.data.manifest import read_manifest
 from codert.decoding.transcriber import Transcriber
+from codert.errors import InputError
 from codert.evaluation.recognition import Recognition, recognise
 
 from .tiny import scribe
@@ -38,3 +39,13 @@ def test_each_utterance_has_its_own_transcript(recognised: Recognition) -> None:
 def test_of_ctc_repeats_are_one_letter(recognised: Recognition) -> None:
     written = {each.id: each.hypothesis for each in recognised.ctc}
     assert written == dict.fromkeys(("short", "long", "again"), "E")
+
+
+def test_where_nothing_can_be_read_a_file_is_named(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"RIFF broken")
+    broken = replace(read_manifest(corpus)[0], audio=tmp_path / "broken.wav")
+    said = Transcriber.load(scribe(tmp_path / "run", ENDLESS))
+    pieces, config = said.wordpieces, DataConfig(cache=False)
+    dataset = Dataset([broken], pieces, said.features, config, tmp_path, training=False)
+    with pytest.raises(InputError, match=r"^none of 1 utterances .*broken\.wav: not readable"):
+        recognise(said.recogniser, dataset, pieces, torch.device("cpu"))

@@ -12,7 +12,7 @@ import soxr
 from codert.errors import InputError
 
 _LONGEST = 1e5  # seconds; a header that says more was never completed
-_LOUDEST = 1e6  # beyond whole numbers of 16 bits; squares of what is far beyond overflow
+_LOUDEST = 1e10  # whole numbers of 32 bits are heard; squares of what is far beyond overflow
 
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
@@ -57,11 +57,9 @@ def check_levels(samples: Samples) -> None:
 
 @contextmanager
 def in_file(path: Path) -> Iterator[None]:
-    """Inside, an AudioError names the file, and so does one in place of a MemoryError."""
+    """Inside, an AudioError names the file."""
     try:
         yield
-    except MemoryError:
-        raise AudioError(f"{path}: too long for the memory that there is; cut it") from None
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from None
 

@@ -1,6 +1,7 @@
 """Utterances of one split as batches of features and labels."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from codert.data.wordpieces import BLANK, WordPieces
 from codert.errors import InputError
 
 _UNCOVERED = "no word-piece covers"
-# Batches are sized before audio is read: what is so many times as long as said spoils them.
+# Without a cache batches are made before audio is read: what is so many times as long as said
+# could take all memory.
 _MISTAKEN = 2.0
 # Lengths are moved by up to this share before they are sorted, so that batches mix anew.
 _JITTER = 0.1
@@ -211,7 +213,7 @@ class Dataset:
             seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000
             if too_long := self._too_long(seconds):
                 return too_long
-        elif not self._caches and not utterance.audio.is_file():
+        elif not self._caches and not os.path.isfile(utterance.audio):  # which raises nothing
             return f"{utterance.audio}: no such file"
         if not text and not self._training:
             return "no text"
@@ -330,10 +332,10 @@ class Dataset:
             if too_long := self._too_long(seconds):
                 raise AudioError(too_long)
             with in_file(utterance.audio):
-                if seconds > _MISTAKEN * utterance.seconds:
+                if self._training and seconds > _MISTAKEN * utterance.seconds:
                     raise AudioError(
-                        f"{seconds:.1f} s of audio, and the manifest says "
-                        f"{utterance.seconds:.3g}; mend or remove its column of seconds"
+                        f"{seconds:.1f} s of audio, and its batch was made for "
+                        f"{utterance.seconds:.3g} s; mend its seconds in the manifest"
                     )
                 samples = spoken_faster(samples, speed)
                 if self._noise is not None:

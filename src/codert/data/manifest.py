@@ -113,9 +113,9 @@ def _json_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; raises ValueError where a key comes twice, of which one would be lost."""
+    """An object of JSON; raises ValueError where a column comes twice: one would be lost."""
     for name, times in Counter(name for name, _ in pairs).items():
-        if times > 1:
+        if times > 1 and name in COLUMNS:
             raise ValueError(f"{name!r} comes twice; remove one")
     return dict(pairs)
 

@@ -61,23 +61,23 @@ def in_order(
         pool: what `processes` gave.
 
     Raises:
-        InputError: a process was killed.
+        InputError: a process was killed, or had no memory left.
     """
     if pool is None:
         yield from map(function, tasks)
         return
     tasks = iter(tasks)
-    ahead = islice(tasks, 2 * cores())
-    under_way: deque[Future[Result]] = deque(pool.submit(function, task) for task in ahead)
+    under_way: deque[Future[Result]] = deque()
     try:
+        under_way.extend(pool.submit(function, task) for task in islice(tasks, 2 * cores()))
         while under_way:
             result = under_way.popleft().result()
             under_way.extend(pool.submit(function, task) for task in islice(tasks, 1))
             yield result
-    except BrokenProcessPool:
+    except (BrokenProcessPool, MemoryError):
         raise InputError(
-            "a process that worked along was killed, as where memory runs out; free some, or use "
-            "one core (taskset -c 0), and run the same command again"
+            "a process that worked along was killed, or memory ran out; free some, or use one core "
+            "(taskset -c 0), and run the same command again"
         ) from None
     finally:
         for future in under_way:
