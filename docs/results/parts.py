@@ -69,6 +69,11 @@ def main() -> None:
         Pair("an4-tuned", "static", "tandem-shared"),
     ]
     compare("three experiments", together)
+    together += [
+        Pair("an4-pretrained", "static", "tandem-shared"),
+        Pair("an4-tuned", "static-encoder-logits", "tandem-shared-encoder-logits"),
+    ]
+    compare("with encoder logits too", together)
     corpora: dict[str, Part] = {
         "AN4": lambda fold, each: each.id[0].isalpha(),
         "learners": lambda fold, each: not each.id[0].isalpha(),
