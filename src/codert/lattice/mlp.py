@@ -188,11 +188,10 @@ class _Scores(torch.autograd.Function):
         room = _Room(encoder, weight, real.numel())
         for cell in cells.listed(real, max(weight.shape)):
             inner = room.inner(cell, encoder, decoder, ACTIVATIONS[activation])
-            shifted = room.shifted(inner, weight, bias)
-            of_blank = shifted[:, BLANK].clone()
-            of_label = shifted.gather(1, following[cell.b, cell.u, None])[:, 0]
-            log_sum = shifted.exp_().sum(1).log_()
-            blank[cell], label[cell] = of_blank - log_sum, of_label - log_sum
+            logits = room.logits(inner, weight, bias)
+            log_p = torch.log_softmax(logits, 1, out=logits)
+            blank[cell] = log_p[:, BLANK]
+            label[cell] = log_p.gather(1, following[cell.b, cell.u, None])[:, 0]
         ctx.save_for_backward(encoder, decoder, weight, bias, following, real)
         ctx.activation = activation
         return blank, label[:, :, :-1]
@@ -213,8 +212,9 @@ class _Scores(torch.autograd.Function):
         room = _Room(encoder, weight, real.numel())
         for cell in cells.listed(felt, max(weight.shape)):
             inner = room.inner(cell, encoder, decoder, activation)
-            by_logit = room.shifted(inner, weight, bias).exp_()
-            by_logit *= (by_log_z[cell] / by_logit.sum(1)).unsqueeze(-1)
+            logits = room.logits(inner, weight, bias)
+            by_logit = torch.softmax(logits, 1, out=logits)
+            by_logit *= by_log_z[cell].unsqueeze(-1)
             by_logit[:, BLANK] += by_blank[cell]
             index = following[cell.b, cell.u, None]
             by_logit.scatter_add_(1, index, by_label[cell].unsqueeze(-1))
@@ -254,11 +254,10 @@ class _Room:
         inner += cells.rows(decoder, cell.b, cell.u, self.beside[:count])
         return activation.of(inner)
 
-    def shifted(self, inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The logits of some cells, less the largest of each, (N, V)."""
+    def logits(self, inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The logits of some cells, (N, V)."""
         with cells.exact(inner.device):
-            logits = torch.addmm(bias, inner, weight.mT, out=self._logits[: len(inner)])
-        return logits.sub_(logits.amax(1, keepdim=True))
+            return torch.addmm(bias, inner, weight.mT, out=self._logits[: len(inner)])
 
 
 def _logits(inner: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
