@@ -29,6 +29,7 @@ class Pair(NamedTuple):
     plan: str
     corpus: str = "an4"
     recogniser: str = "student"
+    with_recogniser: str = "student"
 
 
 Part = Callable[[int, Heard], bool]  # of a fold and an utterance
@@ -74,6 +75,13 @@ def main() -> None:
         Pair("an4-tuned", "static-encoder-logits", "tandem-shared-encoder-logits"),
     ]
     compare("with encoder logits too", together)
+    for pair in (
+        Pair("an4-tuned", "alone", "tandem-shared"),
+        Pair("an4-tuned", "alone", "static"),
+        Pair("an4-tuned", "static", "tandem-shared"),
+        Pair("an4-tuned", "teacher", "tandem-shared", "an4", "teacher", "teacher"),
+    ):
+        compare("seeds 3 and 4", [pair], seeds=(3, 4))
     corpora: dict[str, Part] = {
         "AN4": lambda fold, each: each.id[0].isalpha(),
         "learners": lambda fold, each: not each.id[0].isalpha(),
@@ -100,10 +108,10 @@ def compare(
     """Print what two plans come to on a part, and their comparison over pairs and seeds."""
     one: list[list[Heard]] = []
     other: list[list[Heard]] = []
-    for experiment, reference, plan, corpus, recogniser in pairs:
+    for experiment, reference, plan, corpus, recogniser, with_recogniser in pairs:
         records = Records(Path(__file__).parent / experiment)
         for seed in seeds:
-            for runs, of, who in ((one, reference, "student"), (other, plan, recogniser)):
+            for runs, of, who in ((one, reference, with_recogniser), (other, plan, recogniser)):
                 runs.append(
                     [
                         each
