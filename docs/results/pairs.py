@@ -6,9 +6,8 @@ From the top of a checkout:
 """
 
 from pathlib import Path
-from typing import Any
 
-from codert.experiments.comparison import rows_of
+from codert.experiments.comparison import Row, rows_of
 from codert.experiments.matrix import Matrix
 
 EXPERIMENT = Path("recipes/experiments/an4-tuned.yaml")
@@ -65,7 +64,7 @@ PAIRS = {
 def main() -> None:
     """Print the table."""
     matrix = Matrix.read(EXPERIMENT, RESULTS)
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], Row] = {}
     for reference in {reference for pairs in PAIRS.values() for _, reference in pairs}:
         rows = rows_of(matrix, reference)
         found |= {(row["plan"], reference): row for row in rows if row["role"] == "student"}
@@ -76,18 +75,21 @@ def main() -> None:
         for plan, reference in pairs:
             row, other = found[plan, reference], found[reference, reference]
             seeds = set(row["seeds"]) & set(other["seeds"])
-            low, high = row["werr_ci"]
+            interval, by_seed = row["werr_ci"], row["werr_by_seed"]
+            if interval is None or by_seed is None:
+                raise SystemExit(f"{plan} and {reference} have no seed in common")
+            low, high = interval
             print(
                 f"| {plan} | {reference} | {_mean(row, seeds):.1f}, {_mean(other, seeds):.1f} "
                 f"| {row['werr']:+.1f} [{low:+.1f}, {high:+.1f}] | {row['p']:.2g} "
-                f"| {', '.join(f'{each:+.1f}' for each in row['werr_by_seed'])} "
+                f"| {', '.join(f'{each:+.1f}' for each in by_seed)} "
                 f"| {row['cost']:.2f} |"
             )
 
 
-def _mean(row: dict[str, Any], seeds: set[int]) -> float:
+def _mean(row: Row, seeds: set[int]) -> float:
     """The WER of a plan over some of its seeds."""
-    rates = [
+    rates: list[float] = [
         rate for seed, rate in zip(row["seeds"], row["wer_by_seed"], strict=True) if seed in seeds
     ]
     return sum(rates) / len(rates)
