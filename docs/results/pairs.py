@@ -28,7 +28,13 @@ PAIRS = {
         ("tandem", "static"),
         ("tandem-shared-encoder-logits", "static-encoder-logits"),
         ("tandem-shared-equal", "static"),
+        ("tandem-shared-late", "static-late"),
         ("told-ahead-4", "static-ahead-4"),
+    ],
+    "An edge that begins late": [
+        ("tandem-shared-late", "tandem-shared"),
+        ("static-late", "static"),
+        ("tandem-shared-late", "alone"),
     ],
     "What is matched, what is shared": [
         ("tandem-shared", "tandem-shared-encoder-logits"),
