@@ -43,7 +43,9 @@ PAIRS = {
         ("tandem-shared", "implicit"),
     ],
     "More epochs alone": [
+        ("alone-twice", "alone"),
         ("alone-long", "alone"),
+        ("tandem-shared", "alone-twice"),
         ("tandem-shared", "alone-long"),
     ],
     "Hearing ahead, 40 epochs": [
