@@ -28,13 +28,16 @@ PAIRS = {
         ("tandem", "static"),
         ("tandem-shared-encoder-logits", "static-encoder-logits"),
         ("tandem-shared-equal", "static"),
+        ("tandem-shared", "static-encoder-logits"),
         ("tandem-shared-late", "static-late"),
         ("told-ahead-4", "static-ahead-4"),
+        ("told-ahead-4", "static"),
     ],
-    "An edge that begins late": [
+    "An edge that begins late (seeds 3 and 4)": [
         ("tandem-shared-late", "tandem-shared"),
         ("static-late", "static"),
         ("tandem-shared-late", "alone"),
+        ("static-late", "alone"),
     ],
     "What is matched, what is shared": [
         ("tandem-shared", "tandem-shared-encoder-logits"),
@@ -42,10 +45,12 @@ PAIRS = {
         ("tandem-shared", "tandem"),
         ("tandem-shared", "implicit"),
     ],
-    "More epochs alone": [
+    "More epochs alone (`alone-twice`: seed 0)": [
         ("alone-twice", "alone"),
         ("alone-long", "alone"),
+        ("alone-long", "alone-twice"),
         ("tandem-shared", "alone-twice"),
+        ("static", "alone-twice"),
         ("tandem-shared", "alone-long"),
     ],
     "Hearing ahead, 40 epochs": [
@@ -56,8 +61,12 @@ PAIRS = {
         ("tandem-shared-ahead-late", "alone-ahead-4"),
         ("static-ahead-4", "alone-ahead-4"),
         ("told-ahead-4", "alone-ahead-4"),
+        ("told-ahead-4", "tandem-shared-ahead-late"),
     ],
     "Hearing ahead, equal computing": [
+        ("alone-ahead-long", "alone-ahead"),
+        ("alone-ahead-4-long", "alone-ahead-4"),
+        ("tandem-shared", "alone-ahead-4-long"),
         ("tandem-shared-ahead", "alone-ahead-long"),
         ("tandem-shared-ahead-late", "alone-ahead-4-long"),
         ("static-ahead-4", "alone-ahead-4-long"),
