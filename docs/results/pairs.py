@@ -75,7 +75,7 @@ PAIRS = {
     "Hearing ahead, 120 epochs for both": [
         ("told-ahead-4-long", "alone-ahead-4-long"),
     ],
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -79,7 +79,13 @@ def main() -> None:
         Pair("an4-tuned", "alone", "tandem-shared"),
         Pair("an4-tuned", "alone", "static"),
         Pair("an4-tuned", "static", "tandem-shared"),
-        Pair("an4-tuned", "teacher", "tandem-shared", "an4", "teacher", "teacher"),
+        Pair(
+            "an4-tuned",
+            "teacher",
+            "tandem-shared",
+            recogniser="teacher",
+            with_recogniser="teacher",
+        ),
     ):
         compare("seeds 3 and 4", [pair], seeds=(3, 4))
     corpora: dict[str, Part] = {

@@ -189,6 +189,7 @@ class _Scores(torch.autograd.Function):
         for cell in cells.listed(real, max(weight.shape)):
             inner = room.inner(cell, encoder, decoder, ACTIVATIONS[activation])
             logits = room.logits(inner, weight, bias)
+            # In its own place: a row is read whole before it is written.
             log_p = torch.log_softmax(logits, 1, out=logits)
             blank[cell] = log_p[:, BLANK]
             label[cell] = log_p.gather(1, following[cell.b, cell.u, None])[:, 0]
