@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import file_digest
 from pathlib import Path
 from typing import IO
 
@@ -53,6 +54,12 @@ def write_text(path: Path, text: str) -> None:
         InputError: it cannot be written, or the disk is full.
     """
     write_bytes(path, text.encode())
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -192,8 +192,8 @@ def test_cosine_knows_directions_alone() -> None:
     [
         ({"divergence": "kld"}, "'kld'; write kl or reverse_kl or jensen_shannon or alpha or l2"),
         ({"divergence": "cosine", "temperature": 2.0}, "does not feel a temperature"),
-        ({"divergence": "alpha", "alpha": 1.0}, r"alpha is 1.0; .* between 0, reverse_kl, and 1"),
-        ({"divergence": "alpha", "alpha": 0.0}, "alpha is 0.0"),
+        ({"divergence": "alpha", "alpha": 1.0}, "alpha is 1.0; write 0.01 to 0.99, or .* kl for 1"),
+        ({"divergence": "alpha", "alpha": 1e-5}, "alpha is 1e-05"),
         ({"temperature": 0.0}, "temperature is 0.0; write a number above 0"),
     ],
 )

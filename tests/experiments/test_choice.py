@@ -18,6 +18,7 @@ from codert.decoding.transcriber import Transcriber
 from codert.evaluation.scoring import UtteranceScore
 from codert.evaluation.speed import real_time_factor
 from codert.experiments.records import RESULTS, Records
+from codert.files import digest_of
 from codert.lattice import BLANK
 from codert.models import RecogniserConfig
 from codert.models.encoder import LSTMEncoderConfig
@@ -332,5 +333,12 @@ def test_a_results_file_that_is_broken_is_named(results: Any, choose: Any, tmp_p
 
 
 def test_weights_that_were_not_scored_are_not_chosen(results: Any, choose: Any) -> None:
-    results("again", [5, 5], width="narrow", updates=9)
+    folder = results("again", [5, 5], width="narrow", updates=9)
     assert "has 3 updates, and the recorded results are of 9" in choose()
+    # As many updates say nothing where the line has a digest.
+    scored = digest_of(folder / WEIGHTS)
+    results("again", [5, 5], width="narrow", seed=1, weights=scored)
+    results("again", [5, 5], width="narrow", seed=2, weights="0" * 64)
+    found = choose()
+    assert [point["seeds"] for point in found["points"]] == [[1]]
+    assert "has other weights, and the recorded" in found["left_out"][1]

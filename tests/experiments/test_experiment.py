@@ -27,7 +27,7 @@ from ..tiny import RECIPES
 KEYS = [
     *("experiment", "plan", "strategy", "recogniser", "role", "corpus", "split", "fold", "seed"),
     *("encoder_params", "total_params", "updates", "wer", "errors", "words", "seconds", "commit"),
-    "command",
+    *("command", "weights"),
 ]
 # Two plans by two seeds; both need the teacher of their seed, which is not listed.
 TWO_BY_TWO = """

@@ -84,7 +84,7 @@ def test_it_is_the_hidden_loss_of_the_layers_named(
     plan = plan_of(settings, teacher_layer=layer, distance=distance)
     ensemble = Ensemble.build(plan, 80, SYMBOLS)
     found = objective(plan, ensemble, batch, 0.5, (0, 0)).terms["hidden/student"]
-    encoded = ensemble.encode((0, 0), batch.features, batch.frame_lengths)
+    encoded = ensemble.encode((0, 0), batch.features, batch.frame_lengths, ())
     projection = ensemble.projection(0)
     assert projection is not None
     # The joint reads what the last layer gives.

@@ -79,7 +79,7 @@ def test_the_average_has_no_gradient_and_stays_in_inference(settings: Path) -> N
     assert "teacher" not in ensemble.groups
     features, lengths = torch.randn(2, 30, 80), torch.tensor([30, 22])
     before = copied(teacher)
-    encoded = ensemble.encode((0, 0), features, lengths)
+    encoded = ensemble.encode((0, 0), features, lengths, {"teacher"})
     assert not encoded["teacher"].logits.requires_grad
     assert encoded["student"].logits.requires_grad
     assert all(torch.equal(before[n], w) for n, w in teacher.state_dict().items())

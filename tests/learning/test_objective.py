@@ -109,6 +109,21 @@ def crowded() -> Batch:
     return Batch(0, ids, torch.randn(4, 12, 80), lengths, labels, torch.tensor([2, 2, 1, 2]))
 
 
+def test_who_teaches_nothing_now_does_not_listen(settings: Path, batch: Batch) -> None:
+    edge = {"from": "teacher", "to": "student", "match": "lattice"}
+    late = edge | {"schedule": {"start": 0.5}}
+    plan = tiny_plan("mean-teacher", settings, edges=[late])
+    ensemble = Ensemble.build(plan, 80, SYMBOLS)
+    heard: list[str] = []
+    for part in ("encoder", "decoder"):
+        module = getattr(ensemble.silent["teacher"], part)
+        module.register_forward_hook(lambda *_, part=part: heard.append(part))
+    objective(plan, ensemble, batch, 0.4, (0, 0))
+    assert heard == []
+    objective(plan, ensemble, batch, 0.6, (0, 1))
+    assert heard == ["encoder", "decoder"]
+
+
 def test_ctc_needs_a_frame_between_equal_labels(settings: Path, crowded: Batch) -> None:
     plan = tiny_plan("alone", settings, training={"ctc_weight": 0.3})
     assert without_dropout(plan, crowded)[1].too_short_for_ctc == {"alike"}

@@ -29,6 +29,14 @@ recognisers: {teacher: {model: MODEL}, student: {model: a}}
 """
 
 
+# A student that keeps what it started from.
+KEPT = {
+    "front end and encoder": "{model: a, keep: [front_end, encoder], "
+    "start: {front_end: runs/x/x, encoder: runs/x/x}}",
+    "decoder": "{model: a, keep: [decoder], start: {decoder: runs/x/x}}",
+}
+
+
 def edge(keys: str, ends: str = "from: teacher, to: student", model: str = "a") -> str:
     """A plan of two, one of whom teaches the other."""
     return TWO.replace("MODEL", model) + f"edges: [{{{ends}, {keys}}}]"
@@ -110,6 +118,17 @@ def assert_refused(path: Path, complaint: str) -> None:
             edge("match: decoder_logits") + "\nshare: [decoder]",
             r"edges\[0\].match is 'decoder_logits', but 'teacher' and 'student' share their",
         ),
+        *[
+            (
+                edge(f"match: {match}").replace("student: {model: a}", f"student: {KEPT[keep]}"),
+                rf"edges\[0\].match is '{match}', but 'student' keeps its {keep}; .* out of keep",
+            )
+            for match, keep in (
+                ("hidden", "front end and encoder"),
+                ("encoder_logits", "front end and encoder"),
+                ("decoder_logits", "decoder"),
+            )
+        ],
     ],
 )
 def test_mistakes_name_file_key_and_mend(tmp_path: Path, text: str, complaint: str) -> None:

@@ -195,13 +195,32 @@ def test_the_same_seed_gives_the_same_run_and_another_another(run: Any, settings
     assert any(not torch.equal(one[name], three[name]) for name in one)
 
 
-@pytest.mark.parametrize("recipe", ["tandem", "tandem-shared", "mean-teacher", "methods/hidden"])
+# A head that no loss trains has no moments.
+HEADLESS = {"models": {"small": {"joint": {"kind": "mlp", "width": 8, "head_weight": 0}}}}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "over"),
+    [
+        ("tandem", {}),
+        ("tandem-shared", {}),
+        ("mean-teacher", {}),
+        ("methods/hidden", {}),
+        ("alone", HEADLESS),
+    ],
+)
 @pytest.mark.parametrize("at", [1, 4, 9])
 @pytest.mark.parametrize("how", ["asked", "crashed"])
 def test_a_stopped_run_resumes_bit_equal(
-    recipe: str, at: int, how: str, run: Any, settings: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: str,
+    over: dict[str, Any],
+    at: int,
+    how: str,
+    run: Any,
+    settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plan = tiny_plan(recipe, settings)
+    plan = tiny_plan(recipe, settings, **over)
     whole = run(plan, "whole")
     update, count = Trainer._update, 0
 

@@ -229,6 +229,10 @@ def test_a_corpus_without_any_transcript_has_its_teachers_word_pieces(
     nobody = tiny_plan("tandem", settings, edges=[SEQUENCE], data={"untranscribed": True})
     with pytest.raises(InputError, match="no text to find word-pieces in"):
         run(nobody, tmp_path / "silent.tsv", "nobody")
+    deaf = [SEQUENCE | {"match": "hidden"}]
+    untaught = tiny_plan("static", settings, edges=deaf, data={"untranscribed": True}, **over)
+    with pytest.raises(InputError, match="no edge teaches the decoder of 'student'; write match"):
+        run(untaught, tmp_path / "silent.tsv", "untaught")
 
 
 MATCHES: list[dict[str, Any]] = [

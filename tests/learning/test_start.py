@@ -109,7 +109,7 @@ def test_what_is_kept_neither_drops_nor_moves_its_statistics(settings: Path, tea
     ensemble.train()
     assert ensemble.live["teacher"].encoder.training
     labels = torch.tensor([[2, 3, 4]])
-    said = [ensemble.predict(step, labels)["teacher"].logits for step in (0, 1)]
+    said = [ensemble.predict(step, labels, ())["teacher"].logits for step in (0, 1)]
     assert torch.equal(*said)
     features = torch.randn(2, 30, 80), torch.tensor([30, 22])
     frames = [ensemble._each("front_end", step, *features)["teacher"][0] for step in (0, 1)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from codert.data.dataset import Batch
@@ -18,11 +18,14 @@ from codert.learning.objective import objective
 from codert.learning.plan import Plan
 from codert.learning.run import train
 from codert.learning.teacher_cache import TeacherCache
+from codert.models import RecogniserConfig
+from codert.models.encoder import LSTMEncoderConfig, ModuleEncoderConfig
 from codert.models.recogniser import Recogniser
 
 from ..tiny import tiny_plan
 
 CPU, SYMBOLS = torch.device("cpu"), 9
+CONFIG = RecogniserConfig(LSTMEncoderConfig())  # what names the file, not what is run
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def encoded_alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def opened(folder: Path, teacher: Recogniser) -> TeacherCache:
-    return TeacherCache.open(folder, teacher, 100, "recognisers.teacher.cached")
+    return TeacherCache.open(folder, teacher, CONFIG, 100, "recognisers.teacher.cached")
 
 
 @torch.no_grad()
@@ -173,7 +176,36 @@ def test_a_disk_that_is_too_small_is_said_before(
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(InputError, match=r"recognisers.teacher.cached: .* would take 1.6e-06 GB"):
         opened(tmp_path, teacher)
-    TeacherCache.open(tmp_path, teacher, 60, "")
+    TeacherCache.open(tmp_path, teacher, CONFIG, 60, "")
+
+
+class Late(nn.Module):
+    """An encoder of somebody's own, whose options are in no weight."""
+
+    width = 3
+
+    def __init__(self, features: int, delay: int) -> None:
+        super().__init__()
+        self._delay = delay
+        self.own = nn.Parameter(torch.ones(1))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.own * features[:, :, : self.width].roll(self._delay, 1), lengths
+
+
+def test_a_file_is_of_one_configuration(tmp_path: Path, batch: Batch) -> None:
+    found = []
+    for delay in (0, 5):
+        encoder = ModuleEncoderConfig("module", f"{__name__}:Late", 1, {"delay": delay})
+        config = RecogniserConfig(encoder)
+        torch.manual_seed(0)
+        recogniser = Recogniser.build(config, 80, SYMBOLS).eval()
+        cache = TeacherCache.open(tmp_path, recogniser, config, 100, "")
+        found.append(encoded(cache, batch)[0])
+        with torch.no_grad():
+            heard = recogniser.encode(batch.features[:1], batch.frame_lengths[:1])
+        assert_close(found[-1][0], heard.logits[0])
+    assert not torch.equal(*found)
 
 
 class Static:

@@ -47,13 +47,6 @@ class Reading:
         return full_precision(joint.logits(encoder[frames], decoder[positions]))
 
     @property
-    def emits(self) -> Tensor:
-        """Whether the best path emits a label at each frame, (T',)."""
-        emits = torch.zeros(len(self.encoder_logits), dtype=torch.bool, device=self.emitted.device)
-        emits[self.emitted] = True
-        return emits
-
-    @property
     def aligned(self) -> bool:
         """Whether the labels can be aligned with the frames, and all is finite."""
         return bool(

@@ -7,6 +7,7 @@ from statistics import mean
 
 from codert.errors import InputError
 from codert.experiments.records import RESULTS, Key, Record, Records
+from codert.files import digest_of
 from codert.models.folder import WEIGHTS, load_card
 
 
@@ -161,11 +162,15 @@ def unlike_scored(recogniser: Path, record: Record) -> str | None:
     if not (recogniser / WEIGHTS).is_file():
         return None
     updates = load_card(recogniser).updates
-    if record.updates == updates:
+    # Earlier lines have no digest, and are told by their updates.
+    digest = digest_of(recogniser / WEIGHTS) if record.weights else ""
+    if (record.updates, record.weights) == (updates, digest):
         return None
+    has = f"{updates} updates" if updates != record.updates else "other weights"
+    of = f"{record.updates}" if updates != record.updates else "others of as many updates"
     return (
-        f"{recogniser}: has {updates} updates, and the recorded results are of "
-        f"{record.updates}; remove its line from {RESULTS} and run `codert experiment` again"
+        f"{recogniser}: has {has}, and the recorded results are of {of}; "
+        f"remove its line from {RESULTS} and run `codert experiment` again"
     )
 
 

@@ -25,7 +25,7 @@ from codert.learning.run_folder import placeless, read_plan_json
 
 RESULTS, PLANS, UTTERANCES = "results.jsonl", "plans", "utterances"
 
-_RARE = ("skipped", "heard")
+_RARE = ("skipped", "heard", "weights")
 _COLUMNS = ("id", "speaker", "errors", "words")
 
 
@@ -56,6 +56,7 @@ class Record:
         skipped: utterances of the split that could not be scored; a line has it where it is not 0.
         heard: those that it, or what it starts or learns from, was trained or chosen by, of any
             split but dev; likewise.
+        weights: a digest of the file that was scored; earlier lines have none.
     """
 
     experiment: str
@@ -78,6 +79,7 @@ class Record:
     command: str
     skipped: int = 0
     heard: int = 0
+    weights: str = ""
 
     @property
     def cell(self) -> Cell:

@@ -13,8 +13,10 @@ from codert.experiments.cells import Cell
 from codert.experiments.jobs import Job
 from codert.experiments.records import Record, Records
 from codert.experiments.training import newest
+from codert.files import digest_of
 from codert.learning.machine import machine
 from codert.learning.run_folder import commits_of, heard_by, plan_of
+from codert.models.folder import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Order:
             command=self.command,
             skipped=len(system.skipped),
             heard=sum(each.id in known for each in system.scores),
+            weights=digest_of(system.folder / WEIGHTS),
         )
 
 

@@ -4,6 +4,7 @@ Random states are not in it: every stream is a function of the seed and the step
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,15 @@ def save_checkpoint(
     for owner, module in ensemble.state.items():
         for name, tensor in module.state_dict().items():
             tensors[f"weights/{owner}/{name}"] = tensor.contiguous()
+    moments: dict[str, list[int]] = {}
     for owner, optimiser in optimisers.items():
-        for index, state in optimiser.state_dict()["state"].items():
+        states = optimiser.state_dict()["state"]
+        moments[owner] = sorted(states)
+        for index, state in states.items():
             for name, tensor in state.items():
                 tensors[f"optimiser/{owner}/{index}/{name}"] = tensor.contiguous()
-    write_tensors(path, tensors, {"position": json.dumps(asdict(position))})
+    metadata = {"position": asdict(position), "moments": moments}
+    write_tensors(path, tensors, {key: json.dumps(value) for key, value in metadata.items()})
 
 
 def load_checkpoint(
@@ -69,6 +74,7 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             position = Position(**json.loads(file.metadata()["position"]))
+            moments = json.loads(file.metadata()["moments"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: nothing to resume; run without --resume") from None
@@ -83,8 +89,8 @@ def load_checkpoint(
         for owner, module in ensemble.state.items():
             module.load_state_dict(_below(tensors, f"weights/{owner}/"))
         for owner, optimiser in optimisers.items():
-            _load_optimiser(optimiser, _below(tensors, f"optimiser/{owner}/"))
-    except (RuntimeError, ValueError) as error:
+            _load_optimiser(optimiser, _below(tensors, f"optimiser/{owner}/"), moments[owner])
+    except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: is of another plan: {error}") from None
     return position
 
@@ -93,13 +99,14 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def _load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_optimiser(
+    optimiser: Optimizer, tensors: dict[str, Tensor], moments: Sequence[int]
+) -> None:
+    """`moments` are the weights that had some: those that no gradient has reached have none."""
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
-    weights = sum(len(group["params"]) for group in optimiser.param_groups)
-    # All of them or, before the first update, none; and of each the same.
-    if state and (len(state) != weights or len({frozenset(of) for of in state.values()}) > 1):
+    if sorted(state) != list(moments) or len({frozenset(of) for of in state.values()}) > 1:
         raise ValueError("its optimiser lacks moments")
     optimiser.load_state_dict(optimiser.state_dict() | {"state": state})

@@ -4,7 +4,7 @@ from codert.config import build
 from codert.data.features import FeatureConfig
 from codert.errors import InputError, PlanError
 from codert.learning.edges import Edge
-from codert.learning.plan import PARTS, Plan
+from codert.learning.plan import PARTS, Part, Plan
 from codert.models import RecogniserConfig
 from codert.models.folder import Card
 
@@ -67,22 +67,58 @@ def _check_edge(plan: Plan, edge: Edge, where: str) -> None:
             check_heads(plan.made[end], plan.training.ctc_weight, where, end, edge)
     if edge.teacher in plan.made:
         check_frame_rates(plan.made[edge.teacher], plan.live[edge.student], where, edge)
-    if edge.match == "decoder_logits":
-        _check_decoders(plan, edge, where)
+    _check_learns(plan, edge, where)
 
 
-def _check_decoders(plan: Plan, edge: Edge, where: str) -> None:
-    """Raises InputError where an edge matches decoders that are one, or that cannot learn."""
-    if "decoder" in plan.recognisers[edge.student].keep:
+def _check_learns(plan: Plan, edge: Edge, where: str) -> None:
+    """Raises InputError where an edge reaches nothing of its student that learns."""
+    parts = parts_read(plan, edge)
+    shared = "decoder" in plan.share and edge.teacher in plan.live
+    if shared and parts == {"decoder"}:
         raise InputError(
-            f"{where}.match is 'decoder_logits', but {edge.student!r} keeps its "
-            "decoder; match something else, or take the decoder out of keep"
-        )
-    if edge.teacher in plan.live and "decoder" in plan.share:
-        raise InputError(
-            f"{where}.match is 'decoder_logits', but {edge.teacher!r} and "
+            f"{where}.match is {edge.match!r}, but {edge.teacher!r} and "
             f"{edge.student!r} share their decoder; match something else, or share nothing"
         )
+    kept = parts & set(plan.recognisers[edge.student].keep)
+    if not parts_taught(plan, edge):
+        named = " and ".join(part.replace("_", " ") for part in PARTS if part in kept)
+        raise InputError(
+            f"{where}.match is {edge.match!r}, but {edge.student!r} keeps its {named}; "
+            f"match something else, or take {'it' if len(kept) == 1 else 'them'} out of keep"
+        )
+
+
+def parts_read(plan: Plan, edge: Edge) -> set[Part]:
+    """Those of its student that an edge reads and that have weights."""
+    read = {of.removesuffix("_head") for of in edge.reads}
+    has_front_end = plan.live[edge.student].encoder.front_end.strides
+    parts: set[Part] = {"decoder"} if "decoder" in read else set()
+    if "encoder" in read:
+        parts |= {"front_end", "encoder"} if has_front_end else {"encoder"}
+    return parts
+
+
+def parts_taught(plan: Plan, edge: Edge) -> set[Part]:
+    """Those of its student that an edge's gradient reaches."""
+    taught = parts_read(plan, edge) - set(plan.recognisers[edge.student].keep)
+    if edge.gradient == "student" and "decoder" in plan.share and edge.teacher in plan.live:
+        taught -= {"decoder"}  # it is the teacher's as well
+    return taught
+
+
+def check_decoders(plan: Plan, where: str) -> None:
+    """Raises InputError where speech without any text would leave a decoder as it is drawn."""
+    taught = {
+        plan.owner(edge.student, "decoder")
+        for edge in plan.edges
+        if "decoder" in parts_taught(plan, edge) and not plan.is_upward(edge)
+    }
+    for name in plan.live:
+        if plan.owner(name, "decoder") not in taught and "decoder" not in plan.begun(name):
+            raise InputError(
+                f"{where}: no utterance of split train has a text, and no edge teaches the decoder "
+                f"of {name!r}; write match: lattice, give it start.decoder, or some texts"
+            )
 
 
 def check_features(card: Card, plan: Plan, where: str) -> None:
@@ -99,19 +135,16 @@ def check_heads(
     config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
 ) -> None:
     """Raises PlanError where an edge matches what comes from a head that no loss trains."""
-    if edge.match not in ("encoder_logits", "decoder_logits") or not config.has_heads:
+    if not config.has_heads or config.joint.head_weight:  # type: ignore[union-attr]
         return
-    # CTC trains the encoder's head too, but not the decoder's, which a centred edge reads besides.
-    of_encoder = edge.match == "encoder_logits"
-    by_ctc = ctc_weight and of_encoder and edge.gauge == "as_trained"
-    if not (config.joint.head_weight or by_ctc):  # type: ignore[union-attr]
-        part = "encoder" if of_encoder and not ctc_weight else "decoder"
-        weights = "joint.head_weight"
-        if of_encoder and edge.gauge == "as_trained":
-            weights += " or training.ctc_weight"
+    heads = edge.reads & {"encoder_head", "decoder_head"}
+    # CTC trains the encoder's.
+    if untrained := heads - ({"encoder_head"} if ctc_weight else set()):
+        part = "encoder" if "encoder_head" in untrained else "decoder"
+        by_ctc = " or training.ctc_weight" if heads == {"encoder_head"} else ""
         raise PlanError(
             f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
-            f"it with {weights} above 0, or write match: lattice, which needs no heads"
+            f"it with joint.head_weight{by_ctc} above 0, or write match: lattice, which needs none"
         )
 
 
@@ -138,9 +171,9 @@ def _check_cached(plan: Plan, name: str, where: str) -> None:
                 f"remove one of the two (data.speeds may stay)"
             )
     for i, edge in enumerate(plan.edges):
-        if edge.teacher == name and edge.match == "hidden" and edge.teacher_layer != -1:
+        if edge.teacher == name and edge.layer != -1:
             raise InputError(
-                f"{where}: edges[{i}].teacher_layer is {edge.teacher_layer}, and of {name!r} the "
+                f"{where}: edges[{i}].teacher_layer is {edge.layer}, and of {name!r} the "
                 "last layer alone is cached; write -1, or remove cached"
             )
 

@@ -1,6 +1,6 @@
 """The recognisers of a plan, built with what they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -145,8 +145,13 @@ class Ensemble:
                 # of its own an RNN does the same in both.
                 module.training = mode and isinstance(module, nn.RNNBase) and not module.dropout
 
-    def encode(self, step: object, features: Tensor, lengths: Tensor) -> dict[str, Encoded]:
-        """Every encoder's output; a shared front end runs once."""
+    def encode(
+        self, step: object, features: Tensor, lengths: Tensor, teachers: Collection[str]
+    ) -> dict[str, Encoded]:
+        """What the encoders of all that learn give, and of the silent that teach now.
+
+        A shared front end runs once.
+        """
         frames = self._each("front_end", step, features, lengths)
         encoded = {}
         for name, recogniser in self.live.items():
@@ -157,15 +162,19 @@ class Ensemble:
                 encoded[name] = recogniser.encoder(heard, heard_lengths)
         with torch.no_grad():
             for name, encoder in (self.silent | self.caches).items():
-                encoded[name] = encoder.encode(features, lengths)
+                if name in teachers:
+                    encoded[name] = encoder.encode(features, lengths)
         return encoded
 
-    def predict(self, step: object, labels: Tensor) -> dict[str, Predicted]:
-        """Every decoder's output; a shared decoder runs once."""
+    def predict(
+        self, step: object, labels: Tensor, teachers: Collection[str]
+    ) -> dict[str, Predicted]:
+        """Likewise of the decoders; a shared decoder runs once."""
         predicted: dict[str, Predicted] = self._each("decoder", step, labels)
         with torch.no_grad():
             for name, recogniser in self.silent.items():
-                predicted[name] = recogniser.decoder(labels)
+                if name in teachers:
+                    predicted[name] = recogniser.decoder(labels)
         return predicted
 
     def _each(self, part: str, step: object, *inputs: Tensor) -> dict[str, Any]:

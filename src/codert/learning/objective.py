@@ -50,16 +50,27 @@ def objective(
         progress: of the run, 0 to 1, for schedules.
         step: names the streams that dropout and edges draw from.
     """
-    encoded = ensemble.encode(step, batch.features, batch.frame_lengths)
-    predicted = ensemble.predict(step, batch.labels)
+    weights = {
+        # Of words that it wrote itself a teacher must not learn what its student makes of them:
+        # at first it writes none.
+        i: edge.weight * edge.schedule.at(progress)
+        for i, edge in enumerate(plan.edges)
+        if batch.transcribed or not plan.is_upward(edge)
+    }
+    # An edge without a weight is left out, so that it can neither add a nan nor cost a teacher.
+    edges = {i: plan.edges[i] for i, weight in weights.items() if weight}
+    teachers = {edge.teacher for edge in edges.values()}
+    encoded = ensemble.encode(step, batch.features, batch.frame_lengths, teachers)
+    predicted = ensemble.predict(step, batch.labels, teachers)
+    recognisers = ensemble.live | ensemble.silent
     outputs = {
         name: Outputs(
             encoded[name],
             predicted[name],
-            recogniser.lattice(encoded[name], predicted[name], batch.label_lengths),
-            recogniser,
+            recognisers[name].lattice(encoded[name], predicted[name], batch.label_lengths),
+            recognisers[name],
         )
-        for name, recogniser in (ensemble.live | ensemble.silent).items()
+        for name in encoded
     }
     for name in ensemble.live:
         if "decoder" in plan.recognisers[name].keep:  # others that share it may train it
@@ -69,24 +80,18 @@ def objective(
         joint = plan.live[name].joint
         head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
-    for i, edge in enumerate(plan.edges):
-        # Of words that it wrote itself a teacher must not learn what its student makes of them:
-        # at first it writes none.
-        if not batch.transcribed and plan.is_upward(edge):
-            continue
-        # At weight 0 the term is left out, so that it cannot even add a nan.
-        if weight := edge.weight * edge.schedule.at(progress):
-            teacher, student = outputs[edge.teacher], outputs[edge.student]
-            if (projection := ensemble.projection(i)) is not None:
-                student = edge.projected(student, projection)
-            with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
-                labels, lengths = batch.labels, batch.label_lengths
-                if edge.needs_labels and not batch.transcribed:
-                    teacher, student, labels, lengths = of_words(teacher, student)
-                loss = edge.loss(teacher, student, labels, lengths)
-            result.total = result.total + weight * loss
-            term = f"{edge.match}/{edge.student}"
-            result.terms[term] = result.terms.get(term, 0) + loss.detach()
+    for i, edge in edges.items():
+        teacher, student = outputs[edge.teacher], outputs[edge.student]
+        if (projection := ensemble.projection(i)) is not None:
+            student = edge.projected(student, projection)
+        with stream(ensemble.seed, edge.student, f"edges[{i}]", step):
+            labels, lengths = batch.labels, batch.label_lengths
+            if edge.needs_labels and not batch.transcribed:
+                teacher, student, labels, lengths = of_words(teacher, student)
+            loss = edge.loss(teacher, student, labels, lengths)
+        result.total = result.total + weights[i] * loss
+        term = f"{edge.match}/{edge.student}"
+        result.terms[term] = result.terms.get(term, 0) + loss.detach()
     return result
 
 

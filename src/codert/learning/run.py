@@ -19,6 +19,7 @@ from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError
 from codert.files import write_text
 from codert.learning.commit import commit
+from codert.learning.compatibility import check_decoders
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan
 from codert.learning.run_folder import (
@@ -36,7 +37,7 @@ from codert.learning.run_folder import (
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import Trainer
-from codert.models.folder import CONFIG, WORDPIECES, Card, save_recogniser
+from codert.models.folder import CONFIG, WORDPIECES, Card, load_card, save_recogniser
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         )
 
     training = dataset("train", training=True)
+    if not any(training.texts.values()):
+        check_decoders(plan, str(manifests[0]))
     development = dataset("dev", training=False) if by_split["dev"] else None
     for name, teacher in plan.frozen.items():
         check_wordpieces(teacher, wordpieces, f"recognisers.{name}.frozen: {teacher}")
@@ -178,8 +181,10 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         recogniser.front_end.normalise_by(mean, deviation)
     ensemble.to(device)
     for name in plan.cached:
+        where = f"recognisers.{name}.cached"
+        config = load_card(plan.frozen[name]).model
         ensemble.caches[name] = TeacherCache.open(
-            cache, ensemble.frozen[name], training.frames, f"recognisers.{name}.cached"
+            cache, ensemble.frozen[name], config, training.frames, where
         )
     return Prepared(ensemble, training, development, wordpieces)
 

@@ -18,11 +18,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from codert.errors import InputError
 from codert.files import locked, unwritable
+from codert.models import RecogniserConfig
 from codert.models.folder import weights_digest
 from codert.models.recogniser import Encoded, Recogniser
 
 _HEADER = Struct("<16s16sI")  # features, content, frames
-_FORMAT = 1
+_FORMAT = 2
 
 
 class _Place(NamedTuple):
@@ -36,9 +37,10 @@ class _Place(NamedTuple):
 class TeacherCache:
     """The last layer of a frozen encoder, by the features that it heard.
 
-    A file belongs to one teacher's weights and dimensions, and a record to one utterance's
+    A file belongs to one teacher's weights and configuration, and a record to one utterance's
     features: what has changed is not found, and made anew. So every speed of an
-    utterance has a record, and what no two epochs hear alike must not be asked for.
+    utterance has a record, and what no two epochs hear alike must not be asked for. The code of
+    an encoder that is a foreign module it does not know: after a change to that remove the file.
 
     Each utterance is encoded by itself, so that a record depends on nothing that it came
     beside: a run is the same bit for bit whatever was in the cache before.
@@ -56,19 +58,27 @@ class TeacherCache:
         self._end = 0  # behind the last whole record that is known
 
     @classmethod
-    def open(cls, folder: Path, recogniser: Recogniser, frames: int, where: str) -> "TeacherCache":
+    def open(
+        cls,
+        folder: Path,
+        recogniser: Recogniser,
+        config: RecogniserConfig,
+        frames: int,
+        where: str,
+    ) -> "TeacherCache":
         """The cache of a recogniser in inference mode, whose outputs are in `folder` or will be.
 
         Args:
             folder: shared by all teachers.
             recogniser: on the device that it will run on.
+            config: of the recogniser, as its folder has it.
             frames: of the features of all that will be heard, to see whether the disk has room.
             where: the plan's key, for errors.
 
         Raises:
             InputError: the folder cannot be written to, or the disk is too small.
         """
-        identity = f"{_FORMAT} {recogniser} {weights_digest(recogniser)}".encode()
+        identity = f"{_FORMAT} {config} {weights_digest(recogniser)}".encode()
         name = hashlib.blake2b(identity, digest_size=12).hexdigest()
         cache = cls(folder / f"{name}.layers", recogniser)
         cache._append({})

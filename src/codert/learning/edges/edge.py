@@ -11,6 +11,8 @@ from codert.models.recogniser import Outputs, Recogniser
 
 # The frame rates that an edge can join: a teacher's may be a multiple of its student's, or any.
 Rates = Literal["equal", "multiple", "any"]
+# What an edge can read of its two ends: what the joint does, or the heads' logits of it.
+Read = Literal["encoder", "encoder_head", "decoder", "decoder_head"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class BaseEdge:
             raise ValueError("temperature is above 0 and weight at least 0")
 
     @property
+    def reads(self) -> frozenset[Read]:
+        """What it compares, which is what its student learns by."""
+        return frozenset(("encoder", "decoder"))
+
+    @property
+    def layer(self) -> int:
+        """The layer of its teacher's encoder that it reads; -1 is the last, as the joint does."""
+        return -1
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it compares what is said of labels: without a transcript, of its teacher's."""
         return True
@@ -73,7 +85,7 @@ class DivergenceEdge(BaseEdge):
 
     Attributes:
         divergence: how the two are compared.
-        alpha: of the alpha-divergence, between 0 and 1.
+        alpha: of the alpha-divergence, 0.01 to 0.99.
     """
 
     divergence: Divergence = "kl"

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from codert.distillation import Distance, hidden_loss
-from codert.learning.edges.edge import BaseEdge, Rates, ratio
+from codert.learning.edges.edge import BaseEdge, Rates, Read, ratio
 from codert.models.recogniser import Outputs, Recogniser
 
 
@@ -34,6 +34,16 @@ class HiddenEdge(BaseEdge):
         super().__post_init__()
         if self.temperature != 1:
             raise ValueError("temperature is of logits, and hidden layers have none; remove it")
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        """No decoder."""
+        return frozenset(("encoder",))
+
+    @property
+    def layer(self) -> int:
+        """As the plan says."""
+        return self.teacher_layer
 
     @property
     def needs_labels(self) -> bool:

@@ -11,7 +11,7 @@ from codert.distillation import (
     decoder_logit_loss,
     encoder_logit_loss,
 )
-from codert.learning.edges.edge import DivergenceEdge, Rates, ratio
+from codert.learning.edges.edge import DivergenceEdge, Rates, Read, ratio
 from codert.models.recogniser import Outputs
 
 
@@ -29,6 +29,12 @@ class EncoderLogitEdge(DivergenceEdge):
     match: Literal["encoder_logits"] = "encoder_logits"
     gauge: Literal["as_trained", "centred"] = "as_trained"
     shift: int = 0
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        """A centred gauge reads the decoder's besides."""
+        heads: tuple[Read, ...] = ("encoder_head", "decoder_head")
+        return frozenset(heads if self.gauge == "centred" else heads[:1])
 
     @property
     def needs_labels(self) -> bool:
@@ -75,6 +81,11 @@ class DecoderLogitEdge(DivergenceEdge):
 
     match: Literal["decoder_logits"] = "decoder_logits"
     gauge: Literal["as_trained", "centred"] = "as_trained"
+
+    @property
+    def reads(self) -> frozenset[Read]:
+        """No encoder."""
+        return frozenset(("decoder_head",))
 
     def loss(
         self, teacher: Outputs, student: Outputs, labels: Tensor, label_lengths: Tensor
