@@ -2,7 +2,7 @@
 
 Configurations are plain dataclasses that stand next to the class they configure, so the
 rooms that need torch alone stay that way. Every error names the file, the full key and
-the mend, which is why this is our own hundred lines: validation libraries name neither
+the mend, which is why this is our own: validation libraries name neither
 the file nor the key that was probably meant.
 """
 

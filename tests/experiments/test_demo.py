@@ -66,12 +66,11 @@ def test_its_folder_may_have_any_name(name: str, tmp_path: Path, settings: Path)
 
 
 def test_the_report_says_what_was_aimed_for_and_what_came_out() -> None:
-    def row(strategy: str, wer: float, werr: float | None) -> Result:
-        result = {"strategy": strategy, "wer": wer, "werr": werr, "p": werr and 0.0123}
-        return cast("Result", result)
+    def row(wer: float, werr: float | None) -> Result:
+        return cast("Result", {"wer": wer, "werr": werr, "p": werr and 0.0123})
 
-    rows = [row("alone", 40.0, None), row("static", 30.0, 25.0), row("teacher", 21.0, 47.5)]
-    rows += [row("tandem", 38.0, 5.0), row("implicit", 41.0, -2.5), row("tandem-shared", 36.0, 10)]
+    rows = {"alone": row(40.0, None), "static": row(30.0, 25.0), "teacher": row(21.0, 47.5)}
+    rows |= {"tandem": row(38.0, 5.0), "implicit": row(41.0, -2.5), "tandem-shared": row(36.0, 10)}
     errors, teacher, best = aims(rows)
     assert errors == "The student alone makes 40.0 % errors (aim: 8 to 45 %)."
     assert teacher == "The teacher makes 0.53 of its errors (aim: 0.5 at most)."

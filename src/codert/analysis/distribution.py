@@ -104,7 +104,7 @@ class Difference:
         share = mean * float(n.sum() / a.sum()) if a.any() else 0.0
         if np.count_nonzero(n) == 1:
             return cls(mean, None, None, share)
-        # A drawing at a time in a chunk, so that memory does not grow with samples x N.
+        # One drawing at a time, so that memory does not grow with samples x N.
         generator = np.random.default_rng(seed)
         drawn = np.empty(samples)
         for i in range(samples):

@@ -24,8 +24,9 @@ from codert.data.manifest import (
     read_manifest,
 )
 from codert.data.text import normalise
-from codert.data.wordpieces import BLANK, WordPieces
+from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
+from codert.lattice import BLANK
 
 _UNCOVERED = "no word-piece covers"
 # Without a cache batches are made before audio is read: what is so many times as long as said

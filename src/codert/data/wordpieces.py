@@ -12,8 +12,8 @@ import sentencepiece
 
 from codert.errors import InputError, PlanError
 from codert.files import write_bytes
+from codert.lattice import BLANK
 
-BLANK = 0
 UNKNOWN = 1
 
 

@@ -37,7 +37,7 @@ class Result(TypedDict):
         cer: character error rate.
         words: of the test references.
         skipped: utterances that could not be scored.
-        werr: relative reduction against the student trained alone.
+        werr: relative reduction against the reference.
         werr_ci: its 95 % interval; null where the reference makes too few errors for one.
         p: of the two being equally good.
     """

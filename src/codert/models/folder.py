@@ -29,8 +29,8 @@ class Card:
         model: its dimensions.
         symbols: V, blank included.
         features: the configuration of its features.
-        role: student or teacher; a label that only tables read.
-        strategy: how it was trained; likewise.
+        role: student or teacher; `codert choose` takes students alone.
+        strategy: how it was trained; a label that only tables read.
         understands: what it was trained to understand, for people.
         ctc_weight: of the CTC loss that its encoder logits were trained with.
         updates: optimiser steps behind the weights.

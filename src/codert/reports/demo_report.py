@@ -36,7 +36,7 @@ def report_of(
     """The report of a finished comparison.
 
     Args:
-        rows: of the table.
+        rows: of the table, in the order of `systems`.
         systems: scored, by plan.
         corpus: utterances by split; systems were scored on `test`.
         runs: folder of the runs.
@@ -76,22 +76,22 @@ def report_of(
         },
         recipes={name: yaml_of(with_places(p, from_here)) for name, p in plans.items()},
         left_out=left_out,
-        aims=aims(rows),
+        aims=aims(dict(zip(systems, rows, strict=True))),
     )
 
 
-def aims(rows: Sequence[Result]) -> list[str]:
-    """What codert's comparison aims for, and what came out; of the rows of its table."""
-    by_name = {row["strategy"]: row for row in rows}
-    alone, teacher = by_name["alone"], by_name["teacher"]
-    best = min((by_name[name] for name in _CO_LEARNED), key=lambda row: row["wer"])
+def aims(rows: Mapping[str, Result]) -> list[str]:
+    """What codert's comparison aims for, and what came out; of the rows of its table, by plan."""
+    alone, teacher = rows["alone"], rows["teacher"]
+    name = min(_CO_LEARNED, key=lambda name: rows[name]["wer"])
+    best = rows[name]
     found = [f"The student alone makes {alone['wer']:.1f} % errors (aim: 8 to 45 %)."]
     if alone["wer"]:
         share = teacher["wer"] / alone["wer"]
         found.append(f"The teacher makes {share:.2f} of its errors (aim: 0.5 at most).")
     if best["werr"] is not None:
         found.append(
-            f"The best co-learned student, {best['strategy']}, makes {best['werr']:.1f} % fewer, "
+            f"The best co-learned student, {name}, makes {best['werr']:.1f} % fewer, "
             f"p {best['p']:.2g} (aim: 15 % at least, p below 0.01)."
         )
     return found

@@ -60,6 +60,9 @@ def occupancies(lattice: Lattice, labels: Tensor) -> Occupancies:
     Args:
         lattice: of (B, T, U+1) cells.
         labels: (B, U), as for `transducer_loss`.
+
+    Raises:
+        ValueError: labels do not fit the lattice.
     """
     blank, label = lattice.scores(labels)
     _, *occupied = forward_backward(blank, label, lattice.frame_lengths, lattice.label_lengths)
