@@ -86,6 +86,16 @@ def main() -> None:
             recogniser="teacher",
             with_recogniser="teacher",
         ),
+        Pair("an4-tuned", "alone", "tandem-shared-encoder-logits"),
+        Pair("an4-tuned", "alone", "static-encoder-logits"),
+        Pair("an4-tuned", "static-encoder-logits", "tandem-shared-encoder-logits"),
+        Pair(
+            "an4-tuned",
+            "teacher",
+            "tandem-shared-encoder-logits",
+            recogniser="teacher",
+            with_recogniser="teacher",
+        ),
     ):
         compare("seeds 3 and 4", [pair], seeds=(3, 4))
     corpora: dict[str, Part] = {
