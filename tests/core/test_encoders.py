@@ -16,9 +16,9 @@ from codert.models.encoder import (
     Lookahead,
     LSTMEncoder,
     LSTMEncoderConfig,
-    ModuleEncoderConfig,
 )
 from codert.models.front_end import FrontEnd
+from codert.models.module_encoder import ModuleEncoderConfig
 from codert.models.recogniser import Recogniser, RecogniserConfig
 
 F = 5
@@ -49,8 +49,8 @@ class Whole(nn.Module):
         self.layers = config.build(self.front_end.width)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        frames: tuple[Tensor, Tensor] = self.layers(*self.front_end(features, lengths))
-        return frames
+        layers, lengths = self.layers(*self.front_end(features, lengths))
+        return layers[-1], lengths
 
 
 def encoder(config: LSTMEncoderConfig, train: bool = False) -> nn.Module:
@@ -271,8 +271,8 @@ def user_encoder(name: str, options: dict[str, Any] | None = None) -> EncoderCon
 
 def test_a_module_of_the_users_own() -> None:
     config = user_encoder(f"{__name__}:Pooling", {"rate": 3})
-    assert isinstance(config.build(F), Pooling)
     recogniser = Recogniser.build(RecogniserConfig(encoder=config), F, symbols=7).double()
+    assert any(isinstance(module, Pooling) for module in recogniser.encoder.modules())
     features = utterance(9)[None]
     encoded = recogniser.encode(features, torch.tensor([9]))
     assert encoded.lengths.tolist() == [3]

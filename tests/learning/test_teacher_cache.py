@@ -19,7 +19,8 @@ from codert.learning.plan import Plan
 from codert.learning.run import train
 from codert.learning.teacher_cache import TeacherCache
 from codert.models import RecogniserConfig
-from codert.models.encoder import LSTMEncoderConfig, ModuleEncoderConfig
+from codert.models.encoder import LSTMEncoderConfig
+from codert.models.module_encoder import ModuleEncoderConfig
 from codert.models.recogniser import Recogniser
 
 from ..tiny import tiny_plan

@@ -3,21 +3,16 @@
 Shapes: B batch, T input frames, F features, T' output frames, D width.
 """
 
-import importlib
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from codert.errors import InputError
 from codert.lattice import inside
 from codert.models.front_end import FrontEndConfig
-
-# What an encoder's layers hear at a frame: what was before, so that it can run while somebody
-# speaks, or the whole utterance.
-Context = Literal["past", "full"]
+from codert.models.module_encoder import Context, ModuleEncoder, ModuleEncoderConfig
 
 
 @dataclass(frozen=True)
@@ -73,97 +68,41 @@ class LSTMEncoderConfig:
         """Input frames per output frame."""
         return math.prod(self.strides)
 
-    def build(self, inputs: int) -> nn.Module:
+    def build(self, inputs: int) -> "LSTMEncoder":
         """The layers behind a front end of some width."""
         return LSTMEncoder(self, inputs)
 
 
-@dataclass(frozen=True)
-class ModuleEncoderConfig:
-    """Any torch module: (B, T, F), lengths (B,) to (B, T', D), lengths (B,).
+class LSTMEncoder(nn.Module):
+    """The layers of `LSTMEncoderConfig`; an utterance's output depends on it alone.
 
     Attributes:
-        module: `package.module:Class`; called with `features=F` and the options. The object
-            must have an attribute `width`, its D.
-        subsampling: input frames per output frame: T' is T / subsampling, give or take one.
-        options: keyword arguments of the class.
-        context: what it hears, as its owner knows.
+        width: D.
+        depth: layers that it shows.
     """
-
-    kind: Literal["module"]
-    module: str
-    subsampling: int
-    options: dict[str, Any] = field(default_factory=dict)
-    context: Context = "full"
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where `module` is not package.module:Class, or no frame is left."""
-        if self.module.count(":") != 1:
-            raise ValueError(f"module is {self.module!r}; write it as package.module:Class")
-        if self.subsampling < 1:
-            raise ValueError("subsampling is at least 1")
-
-    @property
-    def front_end(self) -> FrontEndConfig:
-        """Normalisation alone: the module convolves as it likes."""
-        return FrontEndConfig(strides=())
-
-    @property
-    def lookahead(self) -> int:
-        """Output frames heard beyond the one given: what the module hears is its own affair."""
-        return 0
-
-    def build(self, inputs: int) -> nn.Module:
-        """The encoder for `inputs` features.
-
-        Raises:
-            InputError: there is no such class, it does not take the options, or it has no width.
-        """
-        package, name = self.module.split(":")
-        try:
-            cls = getattr(importlib.import_module(package), name)
-            encoder = cls(features=inputs, **self.options)
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"encoder module {self.module}: {error}; PYTHONPATH=FOLDER says where it is"
-            ) from error
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"encoder module {self.module}: {error}") from error
-        if not isinstance(encoder, nn.Module) or not isinstance(
-            getattr(encoder, "width", None), int
-        ):
-            raise InputError(f"{self.module} must make a torch module with an integer `width`")
-        return encoder
-
-
-EncoderConfig = LSTMEncoderConfig | ModuleEncoderConfig
-
-
-class LSTMEncoder(nn.Module):
-    """The layers of `LSTMEncoderConfig`; an utterance's output depends on it alone."""
 
     def __init__(self, config: LSTMEncoderConfig, inputs: int) -> None:
         super().__init__()
-        self.width = config.width
+        self.width, self.depth = config.width, config.layers
         widths = [inputs] + [config.width] * (config.layers - 1)
         self.layers = nn.ModuleList(
             _ResidualLSTM(width, config.width, config.dropout, config.context) for width in widths
         )
         self.lookahead = Lookahead(config.width, config.lookahead) if config.lookahead else None
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T', inputs), (B,) to (B, T', D), (B,)."""
-        return self.outputs(frames, lengths)[-1], lengths
-
-    def outputs(self, frames: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Of each layer, (B, T', D)."""
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """(B, T', inputs), (B,) to what each layer gives, (B, T', D), and the lengths, (B,)."""
         outputs = []
         for layer in self.layers:
             frames = layer(frames, lengths)
             outputs.append(frames)
         if self.lookahead is not None:
             outputs[-1] = self.lookahead(frames, lengths)
-        return outputs
+        return tuple(outputs), lengths
+
+
+EncoderConfig = LSTMEncoderConfig | ModuleEncoderConfig
+EncoderBody = LSTMEncoder | ModuleEncoder
 
 
 class Lookahead(nn.Module):

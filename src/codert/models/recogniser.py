@@ -7,12 +7,10 @@ the joint reads (V for the additive joint).
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from codert.errors import InputError
 from codert.lattice import Lattice
-from codert.models.encoder import EncoderConfig, LSTMEncoder, LSTMEncoderConfig
+from codert.models.encoder import EncoderBody, EncoderConfig, LSTMEncoderConfig
 from codert.models.front_end import FrontEnd
 from codert.models.joint import AdditiveJointConfig, Joint, JointConfig, MLPJointConfig
 from codert.models.predictor import PredictorConfig, State, StatelessPredictorConfig
@@ -104,54 +102,15 @@ class Encoder(nn.Module):
 
     def __init__(self, config: RecogniserConfig, inputs: int, symbols: int) -> None:
         super().__init__()
-        self.body = config.encoder.build(inputs)
-        width: int = self.body.width  # type: ignore[assignment]
+        self.body: EncoderBody = config.encoder.build(inputs)
+        width = self.body.width
         self.projection = nn.Linear(width, config.joint.input_width(symbols))
         self.head = nn.Linear(width, symbols) if config.has_heads else None
         self.subsampling = config.encoder.subsampling
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Encoded:
         """A front end's frames and lengths to frames for the joint and encoder logits."""
-        if isinstance(self.body, LSTMEncoder):
-            layers = self.body.outputs(frames, lengths)
-        else:  # a module of somebody's own shows its last layer alone
-            layers, lengths = self._of_module(frames, lengths)
-        return self.encoded(tuple(layers), lengths)
-
-    def _of_module(self, frames: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The frames of somebody's own module, as many as the front end's subsampled, rounded up.
-
-        A module that rounds down has its last frame twice, so that it can be matched with others.
-
-        Raises:
-            InputError: they are of another shape, or of another subsampling.
-        """
-        made = self.body(frames, lengths)
-        if not isinstance(made, tuple) or len(made) != 2:
-            raise InputError(
-                f"{type(self.body).__name__} made a {type(made).__name__}; it must make two "
-                "tensors, its frames and their lengths"
-            )
-        last, ends = made
-        wanted = -(-lengths // self.subsampling)
-        most, width = -(-frames.shape[1] // self.subsampling), self.projection.in_features
-        fits = last.dim() == 3 and last.shape[::2] == (len(frames), width) and last.shape[1] > 0
-        if not fits or ends.shape != lengths.shape or ends.is_floating_point():
-            raise InputError(
-                f"{type(self.body).__name__} made {tuple(last.shape)} and lengths "
-                f"{tuple(ends.shape)}, {ends.dtype}, of {tuple(frames.shape)}; "
-                f"it must make (B, T', {width}) and whole numbers (B,)"
-            )
-        if bool(((ends - wanted).abs() > 1).any()) or abs(last.shape[1] - most) > 1:
-            raise InputError(
-                f"{type(self.body).__name__} made {last.shape[1]} frames of {frames.shape[1]}, "
-                f"with lengths {ends.tolist()} of {lengths.tolist()}; its configuration says "
-                f"subsampling: {self.subsampling}"
-            )
-        if last.shape[1] != most or not ends.equal(wanted):
-            index = torch.arange(most, device=ends.device).minimum((ends - 1).clamp_min(0)[:, None])
-            last = last.gather(1, index[..., None].expand(-1, -1, width))
-        return [last], wanted
+        return self.encoded(*self.body(frames, lengths))
 
     def encoded(self, layers: tuple[Tensor, ...], lengths: Tensor) -> Encoded:
         """What follows from what the layers give, (B, T', D) each, of which the last is read."""
@@ -162,8 +121,7 @@ class Encoder(nn.Module):
     @property
     def layer_widths(self) -> list[int]:
         """D of each layer in `Encoded.layers`."""
-        layers = len(self.body.layers) if isinstance(self.body, LSTMEncoder) else 1
-        return [self.projection.in_features] * layers
+        return [self.body.width] * self.body.depth
 
     @property
     def parameter_count(self) -> int:
