@@ -135,7 +135,7 @@ def check_heads(
     config: RecogniserConfig, ctc_weight: float, where: str, name: str, edge: Edge
 ) -> None:
     """Raises PlanError where an edge matches what comes from a head that no loss trains."""
-    if not config.has_heads or config.joint.head_weight:  # type: ignore[union-attr]
+    if not config.has_heads or config.joint.head_weight:
         return
     heads = edge.reads & {"encoder_head", "decoder_head"}
     # CTC trains the encoder's.

@@ -11,7 +11,6 @@ from codert.learning.edges import of_words
 from codert.learning.ensemble import Ensemble
 from codert.learning.plan import Plan, TrainingConfig
 from codert.learning.randomness import stream
-from codert.models.joint import MLPJointConfig
 from codert.models.recogniser import Encoded, Outputs
 from codert.transducer import transducer_loss
 
@@ -77,8 +76,7 @@ def objective(
             outputs[name] = outputs[name].with_encoder_only()
     result = Objective(batch.features.new_zeros(()))
     for name in ensemble.live if batch.transcribed else ():
-        joint = plan.live[name].joint
-        head_weight = joint.head_weight if isinstance(joint, MLPJointConfig) else 0.0
+        head_weight = plan.live[name].joint.head_weight
         _add_own(result, name, outputs[name], batch, plan.training, head_weight)
     for i, edge in edges.items():
         teacher, student = outputs[edge.teacher], outputs[edge.student]

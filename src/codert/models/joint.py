@@ -4,7 +4,7 @@ Shapes: B batch, T frames, U labels, V symbols, J joint width.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from codert.lattice import AdditiveLattice, Lattice, MLPLattice
 
 @dataclass(frozen=True)
 class AdditiveJointConfig:
-    """Encoder logits plus decoder logits; the joint has no weights of its own."""
+    """Encoder logits plus decoder logits; the joint has no weights of its own, nor heads."""
+
+    has_heads: ClassVar[bool] = False
+    head_weight: ClassVar[float] = 0.0
 
     kind: Literal["additive"] = "additive"
 
@@ -39,6 +42,8 @@ class MLPJointConfig:
         head_weight: of that additive loss; 0 leaves the decoder's head untrained and the
             encoder's to CTC. An edge may not match what no loss has trained.
     """
+
+    has_heads: ClassVar[bool] = True
 
     kind: Literal["mlp"]
     width: int = 128

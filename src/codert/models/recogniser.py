@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from codert.lattice import Lattice
 from codert.models.encoder import EncoderBody, EncoderConfig, LSTMEncoderConfig
 from codert.models.front_end import FrontEnd
-from codert.models.joint import AdditiveJointConfig, Joint, JointConfig, MLPJointConfig
+from codert.models.joint import AdditiveJointConfig, Joint, JointConfig
 from codert.models.predictor import PredictorConfig, State, StatelessPredictorConfig
 
 
@@ -32,7 +32,7 @@ class RecogniserConfig:
     @property
     def has_heads(self) -> bool:
         """Whether encoder and decoder logits come from heads beside the joint's inputs."""
-        return isinstance(self.joint, MLPJointConfig)
+        return self.joint.has_heads
 
 
 class Encoded(NamedTuple):
