@@ -85,30 +85,21 @@ def speech_arguments(parser: argparse.ArgumentParser) -> None:
     """The speech that is scored: a split, or what somebody holds out."""
     data_argument(parser)
     parser.add_argument("--split", default="test", help="of the manifest (test)")
-    parser.add_argument(
-        "--settings", type=Path, help="a YAML file whose data section names held-out speakers"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="the same in words, as in data.test_speakers=[anna,ben]; may be repeated",
+    settings_arguments(
+        parser,
+        "a YAML file whose data section names held-out speakers",
+        "the same in words, as in data.test_speakers=[anna,ben]; may be repeated",
     )
 
 
-def settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is laid over a recipe."""
-    parser.add_argument(
-        "--settings", type=Path, help="a YAML file in place of the recipe's settings"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="lay a value over the recipe, as in training.epochs=5; may be repeated",
-    )
+def settings_arguments(
+    parser: argparse.ArgumentParser,
+    file: str = "a YAML file in place of the recipe's settings",
+    words: str = "lay a value over the recipe, as in training.epochs=5; may be repeated",
+) -> None:
+    """Settings, as a file and in words; by themselves what is laid over a recipe."""
+    parser.add_argument("--settings", type=Path, help=file)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=words)
 
 
 def beam_argument(parser: argparse.ArgumentParser) -> None:
@@ -119,8 +110,13 @@ def beam_argument(parser: argparse.ArgumentParser) -> None:
 def machine_arguments(parser: argparse.ArgumentParser) -> None:
     """What it is run on."""
     cache_argument(parser)
-    parser.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+    device_argument(parser)
     parser.add_argument("--threads", type=count, default=1, help="of the CPU (1)")
+
+
+def device_argument(parser: argparse.ArgumentParser) -> None:
+    """Processor or GPU."""
+    parser.add_argument("--device", help="cpu or cuda (cuda where there is one)")
 
 
 def cache_argument(parser: argparse.ArgumentParser) -> None:

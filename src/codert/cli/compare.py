@@ -12,6 +12,7 @@ from codert.cli.arguments import (
     Verbs,
     cache_argument,
     count,
+    device_argument,
     duration,
     many,
     settings_arguments,
@@ -77,7 +78,7 @@ def add(verbs: Verbs) -> None:
         "--picture", type=Path, metavar="FILE", help="draw WERR by plan, an SVG file"
     )
     cache_argument(experiment)
-    experiment.add_argument("--device", help="cpu or cuda (cuda where there is one)")
+    device_argument(experiment)
 
 
 def _demo(options: argparse.Namespace) -> int:
