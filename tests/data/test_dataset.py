@@ -206,6 +206,20 @@ def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(
     assert reasons == {"u1": "1.5 s of audio; max_seconds is 1"}
 
 
+@pytest.mark.parametrize("speeds", [(1.0,), (0.9, 1.1), (0.8,), (1.25,), (2.0, 0.5)])
+def test_what_the_cache_finds_too_long_is_left_out_at_any_speed(
+    speeds: tuple[float, ...], make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    seconds = [1.0, 1.0, 0.87, 1.04, 5.0]
+    utterances = [make_utterance(seconds[0])]
+    utterances += [replace(make_utterance(each), seconds=0.2) for each in seconds[1:]]
+    dataset = make_dataset(utterances, replace(SMALL, max_seconds=1.0, speeds=speeds))
+    # What is as long as it may be is not lost to a rounding of its frames.
+    assert list(dataset.utterances) == ["u0", "u1", "u2"]
+    assert [each.id for each in dataset.skipped] == ["u3", "u4"]
+    assert re.fullmatch(r"[45]\.\d s of audio; max_seconds is 1", dataset.skipped[1].reason)
+
+
 def test_what_is_known_to_be_too_long_is_not_read(
     make_utterance: MakeUtterance, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

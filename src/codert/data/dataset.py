@@ -209,11 +209,10 @@ class Dataset:
             if utterance.id in cache.unreadable:
                 return cache.unreadable[utterance.id]
         # Not what a manifest says, where the audio has been read.
-        if cached := self._caches.get(1.0):
-            seconds = cached.frames(utterance.id) * self._features.shift_ms / 1000
-            if too_long := self._too_long(seconds):
+        if self._caches:
+            if too_long := self._too_long(self._cached_seconds(utterance.id)):
                 return too_long
-        elif not self._caches and not os.path.isfile(utterance.audio):  # which raises nothing
+        elif not os.path.isfile(utterance.audio):  # which raises nothing
             return f"{utterance.audio}: no such file"
         if not text and not self._training:
             return "no text"
@@ -222,6 +221,13 @@ class Dataset:
         if self._training and (character := pieces.uncovered(text)):
             return f"{_UNCOVERED} {character!r}"
         return None
+
+    def _cached_seconds(self, id: str) -> float:
+        """The least that a recording with these features can last, at its own speed."""
+        speed = min(self._caches, key=lambda each: abs(each - 1))
+        # Frames are rounded: so many less a half, and at another speed those of its own.
+        frames = int((self._caches[speed].frames(id) - 0.5) * speed + 0.5)
+        return frames * self._features.shift_ms / 1000
 
     def _too_long(self, seconds: float) -> str | None:
         most = self._config.max_seconds
