@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from codert.data.audio import read_audio
 from codert.data.augmentation import Noise, SpecAugment
-from codert.data.dataset import Batch, DataConfig, Dataset, _grouped
+from codert.data.config import DataConfig
+from codert.data.dataset import Batch, Dataset, _grouped
 from codert.data.features import FeatureConfig
 from codert.data.manifest import Utterance
 from codert.data.wordpieces import WordPieceConfig, WordPieces
