@@ -5,16 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from codert.data.audio import read_audio
 from codert.data.augmentation import Noise, SpecAugment
+from codert.data.batches import Batch
 from codert.data.config import DataConfig
-from codert.data.dataset import Batch, Dataset, _grouped
+from codert.data.dataset import Dataset
 from codert.data.features import FeatureConfig
 from codert.data.manifest import Utterance
 from codert.data.wordpieces import WordPieceConfig, WordPieces
@@ -367,13 +365,3 @@ def test_stopping_early_leaves_no_thread(
     assert not before.issuperset(threading.enumerate())
     batches.close()  # type: ignore[attr-defined]
     assert before.issuperset(threading.enumerate())
-
-
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 900))
-def test_grouping_keeps_to_the_budget(lengths: list[int], budget: int) -> None:
-    ids = [str(n) for n in range(len(lengths))]
-    groups = _grouped(ids, np.array(lengths), range(len(ids)), budget)
-    assert [id for group in groups for id in group] == ids
-    for group in groups:
-        padded = len(group) * max(lengths[int(id)] for id in group)
-        assert padded <= budget or len(group) == 1

@@ -10,8 +10,9 @@ import torch
 
 from codert.config import build, merged, read_yaml
 from codert.data.config import DataConfig
-from codert.data.dataset import Dataset, Skipped
+from codert.data.dataset import Dataset
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise

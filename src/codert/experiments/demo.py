@@ -7,8 +7,8 @@ from pathlib import Path
 
 from codert.config import as_assignments, assignments, nested
 from codert.data.config import DataConfig
-from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.workers import processes
 from codert.errors import InputError
 from codert.evaluation.results import Result, results
