@@ -12,7 +12,7 @@ import pytest
 
 from codert.cli import main, parser
 from codert.data.commands import corpus as commands
-from codert.data.dataset import Skipped
+from codert.data.skipped import Skipped
 from codert.evaluation.results import results, table
 from codert.experiments.demo import Demo
 from codert.experiments.recipes import recipes_folder

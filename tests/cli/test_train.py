@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from codert.cli import main
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.data.manifest import read_manifest, write_manifest
 from codert.learning.trainer import Trainer
 

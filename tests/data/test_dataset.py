@@ -5,15 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from codert.data.audio import read_audio
 from codert.data.augmentation import Noise, SpecAugment
-from codert.data.dataset import Batch, DataConfig, Dataset, _grouped
+from codert.data.batches import Batch
+from codert.data.config import DataConfig
+from codert.data.dataset import Dataset
 from codert.data.features import FeatureConfig
 from codert.data.manifest import Utterance
 from codert.data.wordpieces import WordPieceConfig, WordPieces
@@ -206,6 +205,20 @@ def test_what_is_longer_than_its_manifest_says_is_left_out_when_it_is_read(
     assert reasons == {"u1": "1.5 s of audio; max_seconds is 1"}
 
 
+@pytest.mark.parametrize("speeds", [(1.0,), (0.9, 1.1), (0.8,), (1.25,), (2.0, 0.5)])
+def test_what_the_cache_finds_too_long_is_left_out_at_any_speed(
+    speeds: tuple[float, ...], make_utterance: MakeUtterance, make_dataset: MakeDataset
+) -> None:
+    seconds = [1.0, 1.0, 0.87, 1.04, 5.0]
+    utterances = [make_utterance(seconds[0])]
+    utterances += [replace(make_utterance(each), seconds=0.2) for each in seconds[1:]]
+    dataset = make_dataset(utterances, replace(SMALL, max_seconds=1.0, speeds=speeds))
+    # What is as long as it may be is not lost to a rounding of its frames.
+    assert list(dataset.utterances) == ["u0", "u1", "u2"]
+    assert [each.id for each in dataset.skipped] == ["u3", "u4"]
+    assert re.fullmatch(r"[45]\.\d s of audio; max_seconds is 1", dataset.skipped[1].reason)
+
+
 def test_what_is_known_to_be_too_long_is_not_read(
     make_utterance: MakeUtterance, make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,13 +365,3 @@ def test_stopping_early_leaves_no_thread(
     assert not before.issuperset(threading.enumerate())
     batches.close()  # type: ignore[attr-defined]
     assert before.issuperset(threading.enumerate())
-
-
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 900))
-def test_grouping_keeps_to_the_budget(lengths: list[int], budget: int) -> None:
-    ids = [str(n) for n in range(len(lengths))]
-    groups = _grouped(ids, np.array(lengths), range(len(ids)), budget)
-    assert [id for group in groups for id in group] == ids
-    for group in groups:
-        padded = len(group) * max(lengths[int(id)] for id in group)
-        assert padded <= budget or len(group) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from codert.data import feature_cache
 from codert.data.audio import read_audio
-from codert.data.feature_cache import FeatureCache, even_sample
+from codert.data.feature_cache import FeatureCache
 from codert.data.features import Fbank, FeatureConfig, mean_and_deviation
 from codert.data.manifest import Utterance
 
@@ -203,10 +203,3 @@ def test_mean_and_deviation_of_half_precision_are_those_of_the_features(
     frames = np.concatenate([Fbank(CONFIG)(read_audio(each.audio)) for each in utterances])
     np.testing.assert_allclose(mean, frames.mean(axis=0), atol=2e-3)
     np.testing.assert_allclose(deviation, frames.std(axis=0), atol=2e-3)
-
-
-def test_the_sample_does_not_depend_on_the_order() -> None:
-    ids = [f"{n:05}" for n in range(1234)]
-    assert even_sample(ids) == even_sample(ids[::-1])
-    assert 100 < len(even_sample(ids)) <= 500
-    assert even_sample(ids[:7]) == ids[:7]

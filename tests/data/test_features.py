@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from codert.data.audio import AudioError, Samples
-from codert.data.features import Fbank, FeatureConfig, Features, mean_and_deviation
+from codert.data.features import Fbank, FeatureConfig, Features, even_sample, mean_and_deviation
 
 
 def tone(hertz: float, seconds: float) -> Samples:
@@ -105,3 +105,10 @@ def test_a_constant_band_can_be_divided_by_its_deviation() -> None:
 def test_no_frames_have_no_mean() -> None:
     with pytest.raises(AudioError, match="none of the recordings"):
         mean_and_deviation([])
+
+
+def test_the_sample_does_not_depend_on_the_order() -> None:
+    ids = [f"{n:05}" for n in range(1234)]
+    assert even_sample(ids) == even_sample(ids[::-1])
+    assert 100 < len(even_sample(ids)) <= 500
+    assert even_sample(ids[:7]) == ids[:7]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from codert.data.dataset import DataConfig
+from codert.data.config import DataConfig
 from codert.data.folds import Fold, assign_fold
 from codert.data.manifest import Utterance
 from codert.errors import InputError

@@ -1,15 +1,17 @@
-"""Processes that work for another one, and end with it."""
+"""Processes and threads that work for another one, and end with it."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from codert.data.workers import in_order, processes
+from codert.data.workers import in_order, made_ahead, processes
 from codert.errors import InputError
 
 PARENT = """
@@ -62,3 +64,21 @@ def test_one_that_is_killed_is_told_with_the_mend() -> None:
         pytest.raises(InputError, match=r"was killed, or memory ran out"),
     ):
         list(in_order(bytes, [1 << 62], pool))
+
+
+def test_one_is_made_ahead_and_an_error_comes_where_it_was_made() -> None:
+    second = Event()
+
+    def making() -> Iterator[int]:
+        yield 1
+        second.set()
+        yield 2
+        raise InputError("no third")
+
+    items = made_ahead(making())
+    assert next(items) == 1
+    assert second.wait(60)
+    assert next(items) == 2
+    with pytest.raises(InputError, match="no third"):
+        next(items)
+    assert list(made_ahead(iter(()))) == []

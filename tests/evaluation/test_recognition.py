@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from codert.data.dataset import DataConfig, Dataset
+from codert.data.config import DataConfig
+from codert.data.dataset import Dataset
 from codert.data.manifest import read_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError

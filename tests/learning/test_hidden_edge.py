@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.distillation import hidden_loss
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from codert.config import merged, nested
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
 from codert.learning.plan import Plan

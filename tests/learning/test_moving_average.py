@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.moving_average import MovingAverage

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.lattice import AdditiveLattice
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective

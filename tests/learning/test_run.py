@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codert.config import merged, nested
-from codert.data import feature_cache
-from codert.data.dataset import Batch
+from codert.data import features
+from codert.data.batches import Batch
 from codert.data.description import describe
 from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
@@ -279,7 +279,7 @@ def test_what_was_found_to_be_broken_before_a_stop_is_listed(
     manifest = tmp_path / "manifest.tsv"
     write_manifest(manifest, [*read_manifest(corpus), unreadable])
     # Recordings that the features' mean is taken of are found at once.
-    monkeypatch.setattr(feature_cache, "_SAMPLE", 1)
+    monkeypatch.setattr(features, "_SAMPLE", 1)
     plan = tiny_plan("alone", settings, data={"cache": False}, training={"epochs": 1})
     whole = run(plan, "whole", manifest)
     assert [each.id for each in whole.skipped] == ["unreadable"]

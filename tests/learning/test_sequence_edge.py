@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.data.manifest import read_manifest, write_manifest
 from codert.data.wordpieces import WordPieces
 from codert.decoding import beam_search, greedy

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.learning.ensemble import MODULES, Ensemble

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.errors import InputError
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective

@@ -14,8 +14,8 @@ from codert.analysis.entropy import Entropies, EntropyMeter
 from codert.analysis.reading import Reading
 from codert.analysis.similarity import Similarity
 from codert.config import yaml_of
-from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.evaluation.results import Result, headings, table
 from codert.learning.recipe import read_plan
 from codert.learning.run_folder import with_places

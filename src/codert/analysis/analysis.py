@@ -16,8 +16,11 @@ from codert.analysis.entropy import Entropies, EntropyMeter, EntropySummary
 from codert.analysis.pronunciation import Phones, pronunciations
 from codert.analysis.reading import Reading, mean_decoder_logits, read
 from codert.analysis.similarity import Similarity, similarity
-from codert.data.dataset import Batch, DataConfig, Dataset, Skipped
+from codert.data.batches import Batch
+from codert.data.config import DataConfig
+from codert.data.dataset import Dataset
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.decoding.transcriber import Transcriber

@@ -18,7 +18,7 @@ from codert.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from codert.data.dataset import DataConfig
+    from codert.data.config import DataConfig
     from codert.data.manifest import Utterance
 
 _FEW = 50  # utterances, of which intervals say little

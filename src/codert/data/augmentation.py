@@ -1,10 +1,11 @@
 """Changes to what is heard that leave what is said."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
-from codert.data.audio import Samples
+from codert.data.audio import Samples, resampled
 from codert.data.features import Features
 
 
@@ -66,3 +67,47 @@ class Noise:
         noise = np.fft.irfft(spectrum * rank ** np.float32(-colour / 2))[: len(samples)]
         level = np.sqrt(np.mean(np.square(samples)) / np.mean(np.square(noise)))
         return samples + noise.astype(np.float32) * np.float32(level * 10 ** (-decibels / 20))
+
+
+def spoken_faster(samples: Samples, speed: float) -> Samples:
+    """`samples` (N,) as (N / speed,): faster and higher, as a tape played faster."""
+    return resampled(samples, speed, 1.0)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What each epoch changes; drawn by the seed, the epoch and the utterance's id alone.
+
+    Attributes:
+        seed: of all draws.
+        speeds: factors of which one is drawn.
+        noise: on the samples, or None.
+        masks: on the features, or None.
+    """
+
+    seed: int = 0
+    speeds: tuple[float, ...] = (1.0,)
+    noise: Noise | None = None
+    masks: SpecAugment | None = None
+
+    def speed(self, id: str, epoch: int) -> float:
+        """The factor that an utterance is spoken faster by."""
+        if len(self.speeds) == 1:
+            return self.speeds[0]
+        return self.speeds[self._digest("speed", id, epoch) % len(self.speeds)]
+
+    def noisy(self, samples: Samples, id: str, epoch: int) -> Samples:
+        """An utterance's `samples` (N,) with its noise."""
+        return self.noise(samples, self._rng("noise", id, epoch)) if self.noise else samples
+
+    def masked(self, features: Features, id: str, epoch: int) -> Features:
+        """An utterance's `features` (T, mels) with its masks."""
+        return self.masks(features, self._rng("masks", id, epoch)) if self.masks else features
+
+    def _rng(self, purpose: str, id: str, epoch: int) -> np.random.Generator:
+        return np.random.default_rng(self._digest(purpose, id, epoch))
+
+    def _digest(self, purpose: str, id: str, epoch: int) -> int:
+        """What the draws for an utterance start from, the same in every process."""
+        content = f"{self.seed} {purpose} {epoch} {id}".encode()
+        return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")

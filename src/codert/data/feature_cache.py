@@ -13,14 +13,14 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
-from codert.data.audio import AudioError, Samples, in_file, read_audio, resampled
+from codert.data.audio import AudioError, in_file, read_audio
+from codert.data.augmentation import spoken_faster
 from codert.data.features import Fbank, FeatureConfig, Features
 from codert.data.manifest import Utterance
 from codert.data.workers import cores, in_order, processes
 from codert.files import locked, unwritable, write_text
 
 _CHUNK = 32  # utterances that a process takes at a time
-_SAMPLE = 500  # utterances that the mean and the deviation are taken of
 
 
 def utterance_features(utterance: Utterance, fbank: Fbank, speed: float = 1.0) -> Features:
@@ -32,11 +32,6 @@ def utterance_features(utterance: Utterance, fbank: Fbank, speed: float = 1.0) -
     samples = read_audio(utterance.audio, fbank.config.rate)
     with in_file(utterance.audio):
         return fbank(spoken_faster(samples, speed))
-
-
-def spoken_faster(samples: Samples, speed: float) -> Samples:
-    """`samples` (N,) as (N / speed,): faster and higher, as a tape played faster."""
-    return resampled(samples, speed, 1.0)
 
 
 class FeatureCache:
@@ -100,11 +95,6 @@ class FeatureCache:
         """The features (T, mels) of an utterance."""
         offset, frames = self._index[id]
         return self._frames[offset : offset + frames].astype(np.float32)
-
-
-def even_sample(ids: Sequence[str]) -> Sequence[str]:
-    """At most 500 of `ids`, evenly spread in sorted order."""
-    return sorted(ids)[:: len(ids) // _SAMPLE + 1]
 
 
 def _key(utterances: Sequence[Utterance], config: FeatureConfig, speed: float) -> str:

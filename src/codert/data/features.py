@@ -1,6 +1,6 @@
 """Log-mel filter banks, the same as the devices of sherpa-onnx compute."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import kaldi_native_fbank as kaldi
@@ -12,6 +12,7 @@ Features = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _PIECE = 1 << 20  # samples that kaldi is given at a time: a minute at 16 kHz
+_SAMPLE = 500  # utterances that the mean and the deviation are taken of
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Fbank:
             fbank.accept_waveform(self.config.rate, samples[start : start + _PIECE].tolist())
         fbank.input_finished()
         return np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
+
+
+def even_sample(ids: Sequence[str]) -> Sequence[str]:
+    """At most 500 of `ids`, evenly spread in sorted order."""
+    return sorted(ids)[:: len(ids) // _SAMPLE + 1]
 
 
 def mean_and_deviation(features: Iterable[Features]) -> tuple[Vector, Vector]:

@@ -1,10 +1,10 @@
-"""Work spread over processes."""
+"""Work spread over processes, or done ahead in a thread."""
 
 import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -82,3 +82,12 @@ def in_order(
     finally:
         for future in under_way:
             future.cancel()
+
+
+def made_ahead(items: Iterator[Result]) -> Iterator[Result]:
+    """The items, none of them None, each made in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (here := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield here

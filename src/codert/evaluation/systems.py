@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from codert.config import build, merged, read_yaml
-from codert.data.dataset import DataConfig, Dataset, Skipped
+from codert.data.config import DataConfig
+from codert.data.dataset import Dataset
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise

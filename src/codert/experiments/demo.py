@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codert.config import as_assignments, assignments, nested
-from codert.data.dataset import DataConfig, Skipped
+from codert.data.config import DataConfig
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.workers import processes
 from codert.errors import InputError
 from codert.evaluation.results import Result, results

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codert.config import as_assignments, merged, nested
-from codert.data.dataset import DataConfig
+from codert.data.config import DataConfig
 from codert.data.manifest import Utterance
 from codert.errors import InputError
 from codert.evaluation.systems import of_split

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from codert.data.dataset import Batch
+from codert.data.batches import Batch
 from codert.lattice import BLANK, AdditiveLattice, inside
 from codert.learning.edges import of_words
 from codert.learning.ensemble import Ensemble

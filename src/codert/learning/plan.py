@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from codert.config import check_name
-from codert.data.dataset import DataConfig
+from codert.data.config import DataConfig
 from codert.data.features import FeatureConfig
 from codert.data.wordpieces import WordPieceConfig
 from codert.learning.edges import Edge

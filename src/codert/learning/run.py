@@ -11,9 +11,10 @@ import torch
 from tqdm import tqdm
 
 from codert.config import plain
-from codert.data.dataset import Dataset, Skipped
+from codert.data.dataset import Dataset
 from codert.data.description import description
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from codert.config import build
-from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.text import normalise
 from codert.errors import InputError
 from codert.files import write_text

@@ -14,7 +14,8 @@ import torch
 from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
-from codert.data.dataset import Batch, Dataset
+from codert.data.batches import Batch
+from codert.data.dataset import Dataset
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError
 from codert.evaluation.recognition import recognise

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from codert.analysis.analysis import Analysed, analyse
 from codert.config import yaml_of
-from codert.data.dataset import DataConfig, Skipped
+from codert.data.config import DataConfig
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
 from codert.learning.machine import machine

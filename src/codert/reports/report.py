@@ -7,8 +7,8 @@ from pathlib import Path
 
 from codert.analysis.analysis import Analysed
 from codert.config import plain
-from codert.data.dataset import Skipped
 from codert.data.manifest import Utterance
+from codert.data.skipped import Skipped
 from codert.data.text import normalise
 from codert.evaluation.results import Result, cells, headings
 from codert.evaluation.scoring import alignment
