@@ -119,6 +119,12 @@ def layered(folder: Path, settings: str, recipe: str, over: str) -> Plan:
             [decoder(weight=2.0), decoder(weight=3.0, gauge="centred")],
         ),
         (
+            "edge: {match: lattice}",
+            f"edges: [{BARE}, {SAYS % 'match: encoder_logits'}]",
+            "edge: {match: decoder_logits, gauge: centred}",
+            [decoder(gauge="centred"), decoder(gauge="centred")],
+        ),
+        (
             "edge: {match: lattice, weight: 2, cells: uniform}",
             f"edge: {{match: null}}\nedges: [{SAYS % 'match: lattice'}]",
             "",
@@ -159,6 +165,12 @@ def test_edges(settings: str, recipe: str, over: str, edges: list[Any], tmp_path
             f"edges: [{BARE}]",
             "edge: {match: encoder_logits, cells: uniform}",
             r"edges\[0\]\.cells is not a known key",
+        ),
+        (
+            "edge: {match: lattice}",
+            f"edges: [{BARE}, {SAYS % 'match: encoder_logits'}]",
+            "edge: {size: 3}",
+            r"edges\[0\]\.size is not a known key",
         ),
         # It is wrong whether an edge reads it or not.
         ("edge: {match: latice}", "", "", r"edge\.match is 'latice'; write "),
@@ -202,7 +214,8 @@ def parts(run: str, *but: str) -> dict[str, str]:
          parts("r"), {}),
         ("start: {big: /b}", "recognisers: {teacher: {start: {encoder: r}}}", "",
          parts("/b", "encoder") | {"encoder": "r"}, {}),
-        ("start: {big: /b}", "recognisers: {teacher: {start: null}}", "", {}, {}),
+        ("start: {big: /b, little: /l}", "recognisers: {teacher: {start: null}}", "",
+         {}, parts("/l")),
         ("start: {big: /b}", "recognisers: {teacher: {start: {encoder: null}}}", "",
          parts("/b", "encoder"), {}),
         # Its own starts are laid over each other as any keys are: a bare run is replaced whole,
