@@ -19,9 +19,10 @@ from codert.decoding.transcriber import Transcriber
 from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.export import CARD, sentences
 from codert.experiments.records import Records
+from codert.learning.heard import heard_by
 from codert.learning.plan import Plan
 from codert.learning.run import train
-from codert.learning.run_folder import heard_by, plan_of
+from codert.learning.run_folder import plan_of
 from codert.models.folder import WEIGHTS, WORDPIECES, load_card
 
 from ..tiny import tiny_plan

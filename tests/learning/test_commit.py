@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import codert
-from codert.learning.commit import commit
-from codert.learning.run_folder import commits_of, note_commit
+from codert.learning.commit import commit, commits_of, note_commit
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,12 +1,11 @@
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from codert.config import assignments, build, plain
 from codert.errors import InputError
-from codert.learning.edges import DecoderLogitEdge, EncoderLogitEdge, LatticeEdge
+from codert.learning.edges import EncoderLogitEdge, LatticeEdge
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
 from codert.learning.schedule import EdgeSchedule, RateSchedule
@@ -364,71 +363,6 @@ edges:
     )
     assert [edge.match for edge in plan.edges] == ["lattice"] * 2 + ["encoder_logits"] * 2
     assert build(Plan, plain(plan), "f") == plan
-
-
-def edges_over(tmp_path: Path, common: str, second: str) -> tuple[Path, Path]:
-    """A recipe of a bare edge and one that says something, and settings for all edges."""
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(TWO.replace("MODEL", "a") + f"edge: {{{common}}}")
-    ends = "from: teacher, to: student"
-    return write(tmp_path, f"edges: [{{{ends}}}, {{{ends}, {second}}}]"), settings
-
-
-def test_what_edges_have_in_common_is_laid_under_each(tmp_path: Path) -> None:
-    path, settings = edges_over(
-        tmp_path,
-        "match: lattice, weight: 2, schedule: {ramp: 0.5}",
-        "weight: 3, schedule: {end: 0.9}",
-    )
-    plan = read_plan(path, settings)
-    assert plan.edges == (
-        LatticeEdge("teacher", "student", weight=2.0, schedule=EdgeSchedule(ramp=0.5)),
-        LatticeEdge("teacher", "student", weight=3.0, schedule=EdgeSchedule(ramp=0.5, end=0.9)),
-    )
-    over = {"edge": {"match": "encoder_logits", "weight": 0.5}}
-    plan = read_plan(path, settings, over)
-    assert [(edge.match, edge.weight, edge.schedule.end) for edge in plan.edges] == [
-        ("encoder_logits", 0.5, 1.0),
-        ("encoder_logits", 0.5, 0.9),
-    ]
-    # Edges that are laid over as well say what they say.
-    ends = {"from": "teacher", "to": "student"}
-    over["edges"] = [ends, ends | {"weight": 4.0}]  # type: ignore[assignment]
-    assert [edge.weight for edge in read_plan(path, settings, over).edges] == [0.5, 4.0]
-    assert_refused(
-        write(tmp_path, "edges: [student]\nsettings: settings.yaml"),
-        r"edges\[0\] is 'student'; write keys and values with match: encoder_logits or",
-    )
-
-
-def test_what_an_edge_that_matches_something_else_has_not_is_left_out(tmp_path: Path) -> None:
-    path, settings = edges_over(
-        tmp_path, "match: lattice, weight: 2, shift: -2, cells: uniform", "match: encoder_logits"
-    )
-    assert read_plan(path, settings).edges == (
-        LatticeEdge("teacher", "student", weight=2.0, shift=-2, cells="uniform"),
-        EncoderLogitEdge("teacher", "student", weight=2.0, shift=-2),
-    )
-    over = {"edge": {"match": "decoder_logits", "weight": 1.0}}
-    assert read_plan(path, settings, over).edges == (
-        DecoderLogitEdge("teacher", "student", weight=1.0),
-        DecoderLogitEdge("teacher", "student", weight=1.0),
-    )
-
-
-def test_what_is_laid_over_edges_goes_over_each_that_has_such_a_key(tmp_path: Path) -> None:
-    path, settings = edges_over(tmp_path, "match: lattice", "match: encoder_logits, gauge: centred")
-
-    def edges(**keys: Any) -> tuple[Any, ...]:
-        return read_plan(path, settings, {"edge": keys}).edges
-
-    lattice, encoder = edges(cells="uniform", gauge="as_trained", shift=-1)
-    assert lattice == LatticeEdge("teacher", "student", cells="uniform", shift=-1)
-    assert encoder == EncoderLogitEdge("teacher", "student", shift=-1)
-    # What none of them has is refused.
-    for wrong in ({"size": 3}, {"match": "encoder_logits", "cells": "uniform"}):
-        with pytest.raises(InputError, match=r"\[0\]\.(size|cells) is not a known key"):
-            edges(**wrong)
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

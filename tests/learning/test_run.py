@@ -21,18 +21,10 @@ from codert.data.manifest import Utterance, read_manifest, write_manifest
 from codert.decoding.transcriber import Transcriber
 from codert.errors import InputError
 from codert.learning.edges import EncoderLogitEdge
+from codert.learning.heard import check_heard, heard_as, heard_by
 from codert.learning.plan import Plan
 from codert.learning.run import Outcome, train
-from codert.learning.run_folder import (
-    CHECKPOINT,
-    CURVES,
-    HEARD,
-    TAKEN,
-    check_heard,
-    heard_as,
-    heard_by,
-    is_finished,
-)
+from codert.learning.run_folder import CHECKPOINT, CURVES, HEARD, TAKEN, is_finished
 from codert.learning.trainer import Stopped, Trainer
 
 from ..tiny import RATE, RECIPES, spoken, tiny_plan

@@ -233,16 +233,6 @@ def test_a_look_ahead_that_the_finished_one_lacks_begins_as_the_identity(
         assert torch.equal(found.logits[b, :length], expected.logits[b, :length])
 
 
-def test_a_bare_start_is_laid_over_part_by_part(tmp_path: Path, settings: Path) -> None:
-    below = tmp_path / "settings.yaml"
-    below.write_text(settings.read_text() + "start: {large: /runs/big}\n")
-    over: dict[str, Any] = {"start": {"large": {"encoder": None}}}
-    found = read_plan(RECIPES / "teacher.yaml", below, over).recognisers["teacher"].start
-    assert found == {"front_end": "/runs/big", "decoder": "/runs/big"}
-    over = {"recognisers": {"teacher": {"start": None}}}
-    assert read_plan(RECIPES / "teacher.yaml", below, over).recognisers["teacher"].start == {}
-
-
 def test_weights_of_another_frame_rate_are_refused(settings: Path, teacher: Path) -> None:
     plan = tiny_plan(
         "teacher",

@@ -17,8 +17,8 @@ from codert.config import yaml_of
 from codert.data.manifest import Utterance
 from codert.data.skipped import Skipped
 from codert.evaluation.results import Result, headings, table
+from codert.learning.plan_places import with_places
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import with_places
 from codert.models.joint import AdditiveJoint
 from codert.reports.analysis_report import as_json, as_text, write_analysis
 from codert.reports.demo_report import from_here

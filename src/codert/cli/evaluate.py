@@ -165,7 +165,7 @@ def _speech(options: argparse.Namespace) -> "tuple[DataConfig, list[Utterance]]"
 
 def _warn_of_heard(run: Path, utterances: "Sequence[Utterance]") -> None:
     """An error rate on what a recogniser was trained on says nothing of other speech."""
-    from codert.learning.run_folder import heard_by
+    from codert.learning.heard import heard_by
 
     heard = heard_by(run)
     if count := sum(each.id in heard for each in utterances):

@@ -17,17 +17,11 @@ from codert.evaluation.significance import Interval, bootstrap_interval, by_draw
 from codert.experiments.candidates import experiment_of, records_below, unlike_scored
 from codert.experiments.records import Record, Records
 from codert.files import write_bytes, write_text
+from codert.learning.heard import heard_by, known_to
 from codert.learning.plan import Part, Plan, parts_by_folder
+from codert.learning.plan_places import placeless, without_place
 from codert.learning.run import wordpieces_of
-from codert.learning.run_folder import (
-    HEARD,
-    heard_by,
-    known_to,
-    placeless,
-    plan_of,
-    skipped_in,
-    without_place,
-)
+from codert.learning.run_folder import HEARD, plan_of, skipped_in
 from codert.models.folder import CONFIG, WEIGHTS, WORDPIECES, load_card
 
 CARD = "README.md"

@@ -21,9 +21,10 @@ from codert.experiments.records import Key, Records
 from codert.experiments.scoring import Order, Scoring
 from codert.experiments.training import Training, train_words
 from codert.files import LOCK, held
+from codert.learning.heard import check_heard
 from codert.learning.plan import Plan
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import check_heard, is_finished
+from codert.learning.run_folder import is_finished
 
 
 @dataclass(frozen=True)

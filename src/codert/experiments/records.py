@@ -21,7 +21,8 @@ from codert.evaluation.scoring import UtteranceScore
 from codert.experiments.cells import Cell
 from codert.files import locked, write_text
 from codert.learning.plan import Plan
-from codert.learning.run_folder import placeless, read_plan_json
+from codert.learning.plan_places import placeless
+from codert.learning.run_folder import read_plan_json
 
 RESULTS, PLANS, UTTERANCES = "results.jsonl", "plans", "utterances"
 

@@ -12,10 +12,12 @@ from codert.evaluation.systems import System, score_system, utterances_of
 from codert.experiments.cells import Cell
 from codert.experiments.jobs import Job
 from codert.experiments.records import Record, Records
-from codert.experiments.training import newest
 from codert.files import digest_of
+from codert.learning.commit import commits_of
+from codert.learning.curves import newest
+from codert.learning.heard import heard_by
 from codert.learning.machine import machine
-from codert.learning.run_folder import commits_of, heard_by, plan_of
+from codert.learning.run_folder import plan_of
 from codert.models.folder import WEIGHTS
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from codert.config import assignments
 from codert.experiments.jobs import Job
+from codert.learning.curves import newest
+from codert.learning.heard import check_heard
 from codert.learning.recipe import read_plan
-from codert.learning.run_folder import CHECKPOINT, check_heard, curves_of, is_finished
+from codert.learning.run_folder import CHECKPOINT, is_finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +79,3 @@ def train_words(
     for value in over:
         words += ["--set", value]
     return words
-
-
-def newest(run: Path) -> dict[str, float]:
-    """The newest value of each of a run's curves; empty before the first."""
-    return {name: value for line in curves_of(run) for name, value in line.items()}

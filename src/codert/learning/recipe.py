@@ -1,7 +1,7 @@
 """Reading a recipe: its file, its settings, and what is laid over both."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -13,6 +13,10 @@ from codert.learning.compatibility import check
 from codert.learning.edges import Edge
 from codert.learning.plan import PARTS, Plan
 
+Keys = dict[str, Any]
+Start = dict[str, str | None]  # by part, the folder of a run; None for nothing
+
+_EDGE: Any = Edge  # which is a union, and to mypy no type that can be built
 # By what an edge matches, the keys that it may have.
 _EDGE_KEYS: dict[str, set[str]] = {kind.match: set(fields_by_key(kind)) for kind in get_args(Edge)}
 _ANY_EDGES_KEYS = sorted(set[str]().union(*_EDGE_KEYS.values()))
@@ -45,23 +49,20 @@ def read_plan(path: Path, settings: Path | None = None, over: dict[str, Any] | N
     placed = _placed(read_yaml(settings), settings.parent, where) if settings is not None else {}
     layers = [placed, recipe, over or {}]
     keys = reduce(merged, layers)
-    keys.pop("edge", None)
-    common = [_edge(layer.get("edge"), where) for layer in layers]
-    edge = reduce(_under, common)
-    if not keys.get("edges") and "match" in edge:  # wrong, whether an edge reads it or not
-        whole: Any = Edge
-        build(whole, _under(edge, {"from": "teacher", "to": "student"}), where, "edge")
-    elif isinstance(edges := keys.get("edges"), list):
-        above = {} if "edges" in layers[-1] else common.pop()
-        below = reduce(_under, common)
-        edges = [_under(below, e) if isinstance(e, dict) else e for e in edges]
-        keys["edges"] = _over(edges, above)
-    keys.pop("start", None)
-    start = reduce(merged, (_starts(layer.get("start"), where) for layer in layers))
-    if isinstance(keys.get("recognisers"), dict):
-        keys["recognisers"] = _started(keys["recognisers"], start, keys.get("share"), where)
-    plan = build(Plan, keys, where)
-    for model in start:
+    *below, above = (_edge(layer.get("edge"), where) for layer in layers)
+    if "edges" in layers[-1]:  # edges that are laid over as well say what they say
+        below, above = [*below, above], {}
+    if edges := _edges(keys.get("edges", []), where):
+        keys["edges"] = _laid(edges, below, above)
+    elif "match" in (edge := reduce(_under, [*below, above])):  # wrong, whether one reads it or not
+        build(_EDGE, _under(edge, {"from": "teacher", "to": "student"}), where, "edge")
+    starts = reduce(merged, (_starts(layer.get("start"), where) for layer in layers))
+    if "recognisers" in keys:
+        members = _members(keys["recognisers"], where)
+        share = build(list[Any], keys.get("share", []), where, "share")
+        keys["recognisers"] = _started(members, starts, share)
+    plan = build(Plan, {k: keys[k] for k in keys if k not in ("edge", "start")}, where)
+    for model in starts:
         if model not in plan.models:
             raise unknown_key(where, f"start.{model}", model, plan.models)
     check(plan, where)
@@ -77,7 +78,7 @@ def named(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _edge(keys: Any, where: str) -> dict[str, Any]:
+def _edge(keys: Any, where: str) -> Keys:
     """What all edges have in common; raises InputError for keys that no edge has."""
     if not isinstance(keys, dict | None):
         raise InputError(f"{where}: edge is {keys!r}; write keys and values")
@@ -87,29 +88,12 @@ def _edge(keys: Any, where: str) -> dict[str, Any]:
     return keys or {}
 
 
-def _under(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Keys of an edge laid over others; where it matches something else, what that has not goes."""
-    match = above.get("match")
-    if isinstance(match, str) and match != below.get("match"):
-        known = _EDGE_KEYS.get(match, set())
-        below = {key: value for key, value in below.items() if key in known}
-    return merged(below, above)
-
-
-def _over(edges: list[Any], keys: dict[str, Any]) -> list[Any]:
-    """Edges with keys laid over each that has such; what none of them has is laid over all."""
-
-    def known(edge: dict[str, Any]) -> set[str]:
-        match = keys.get("match", edge.get("match"))
-        return _EDGE_KEYS.get(match, set()) if isinstance(match, str) else set()
-
-    nobodys = keys.keys() - set[str]().union(*(known(e) for e in edges if isinstance(e, dict)))
-    return [
-        _under(e, {k: v for k, v in keys.items() if k in known(e) | nobodys})
-        if isinstance(e, dict)
-        else e
-        for e in edges
-    ]
+def _edges(edges: Any, where: str) -> list[Keys]:
+    """Edges as they are written; raises InputError where one is no keys and values."""
+    for i, edge in enumerate(listed := build(list[Any], edges, where, "edges")):
+        if not isinstance(edge, dict):
+            build(_EDGE, edge, where, f"edges[{i}]")
+    return listed
 
 
 def _placed(settings: dict[str, Any], folder: Path, where: str) -> dict[str, Any]:
@@ -118,20 +102,19 @@ def _placed(settings: dict[str, Any], folder: Path, where: str) -> dict[str, Any
     def placed(run: str | None) -> str | None:
         return None if run is None else os.path.abspath(folder / run)
 
-    result = dict(settings)
-    if "start" in settings:
-        starts = _starts(settings["start"], where)
-        result["start"] = {
+    result = settings | {
+        "start": {
             model: {part: placed(run) for part, run in start.items()}
-            for model, start in starts.items()
+            for model, start in _starts(settings.get("start"), where).items()
         }
+    }
     wordpieces = settings.get("wordpieces")
     if isinstance(wordpieces, dict) and isinstance(model := wordpieces.get("model"), str):
         result["wordpieces"] = wordpieces | {"model": placed(model)}
     return result
 
 
-def _starts(starts: Any, where: str) -> dict[str, dict[str, str | None]]:
+def _starts(starts: Any, where: str) -> dict[str, Start]:
     """What recognisers begin with, by model and part; raises InputError where it is wrong."""
     if not isinstance(starts, dict | None):
         raise InputError(f"{where}: start is {starts!r}; write MODEL: RUN or MODEL: {{PART: RUN}}")
@@ -141,7 +124,7 @@ def _starts(starts: Any, where: str) -> dict[str, dict[str, str | None]]:
     }
 
 
-def _parts(start: Any, where: str, key: str) -> dict[str, str | None]:
+def _parts(start: Any, where: str, key: str) -> Start:
     """By part the folder that it starts from; a bare one, or null, is every part's."""
     if start is None or (isinstance(start, str) and start):
         return dict.fromkeys(PARTS, start)
@@ -155,27 +138,52 @@ def _parts(start: Any, where: str, key: str) -> dict[str, str | None]:
     return start
 
 
+def _members(members: Any, where: str) -> dict[str, Keys]:
+    """Recognisers with their own starts by part; raises InputError where they are wrong."""
+    return {
+        name: keys | {"start": _parts(keys.get("start", {}), where, f"recognisers.{name}.start")}
+        for name, keys in build(dict[str, Keys], members, where, "recognisers").items()
+    }
+
+
+def _under(below: Keys, above: Keys) -> Keys:
+    """Keys of an edge laid over others; where it matches something else, what that has not goes."""
+    match = above.get("match")
+    if isinstance(match, str) and match != below.get("match"):
+        known = _EDGE_KEYS.get(match, set())
+        below = {key: value for key, value in below.items() if key in known}
+    return merged(below, above)
+
+
+def _laid(edges: Iterable[Keys], below: Iterable[Keys], above: Keys) -> list[Keys]:
+    """Edges with layers of keys laid under each, and keys laid over each that has such.
+
+    What none of them has is laid over all, so that it is refused.
+    """
+    edges = [reduce(_under, [*below, edge]) for edge in edges]
+    known = [_EDGE_KEYS.get(str(above.get("match", e.get("match"))), set()) for e in edges]
+    nobodys = above.keys() - set[str]().union(*known)
+    return [
+        _under(edge, {key: value for key, value in above.items() if key in keys | nobodys})
+        for edge, keys in zip(edges, known, strict=True)
+    ]
+
+
 def _started(
-    members: Mapping[str, Any], starts: Mapping[str, Any], share: Any, where: str
-) -> dict[str, Any]:
-    """Members with their starts written out, and those of their models laid under them.
+    members: Mapping[str, Keys], starts: Mapping[str, Start], share: Collection[Any]
+) -> dict[str, Keys]:
+    """Members with what their models start from laid under their own starts.
 
     A shared part whose start no member says begins as the first model says that names one.
     """
-    said = {
-        name: _parts(member["start"], where, f"recognisers.{name}.start")
-        for name, member in members.items()
-        if isinstance(member, dict) and "start" in member
-    }
-    shared = {part for part in PARTS if isinstance(share, list) and part in share}
-    begun = {part for each in said.values() for part in each} & shared
-    result = dict(members)
+    shared = {part for part in PARTS if part in share}
+    begun = {part for member in members.values() for part in member["start"]} & shared
+    result = {}
     for name, member in members.items():
-        model = member.get("model") if isinstance(member, dict) else None
+        model = member.get("model")
         below = starts.get(model, {}) if isinstance(model, str) else {}
         below = {part: run for part, run in below.items() if run and part not in begun}
         begun |= below.keys() & shared
-        if below or name in said:
-            start = below | said.get(name, {})
-            result[name] = member | {"start": {part: run for part, run in start.items() if run}}
+        start = below | member["start"]
+        result[name] = member | {"start": {part: run for part, run in start.items() if run}}
     return result

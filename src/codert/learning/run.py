@@ -19,22 +19,12 @@ from codert.data.text import normalise
 from codert.data.wordpieces import WordPieces
 from codert.errors import InputError, PlanError
 from codert.files import write_text
-from codert.learning.commit import commit
+from codert.learning.commit import commit, note_commit
 from codert.learning.compatibility import check_decoders
 from codert.learning.ensemble import Ensemble
+from codert.learning.heard import heard_as, heard_by
 from codert.learning.plan import Plan
-from codert.learning.run_folder import (
-    CURVES,
-    HEARD,
-    PLAN,
-    SKIPPED,
-    TAKEN,
-    check_free,
-    digests_of,
-    heard_as,
-    heard_by,
-    note_commit,
-)
+from codert.learning.run_folder import CURVES, HEARD, PLAN, SKIPPED, TAKEN, check_free, digests_of
 from codert.learning.start import check_wordpieces, start
 from codert.learning.teacher_cache import TeacherCache
 from codert.learning.trainer import Trainer

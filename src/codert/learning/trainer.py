@@ -22,10 +22,11 @@ from codert.evaluation.recognition import recognise
 from codert.evaluation.scoring import wer
 from codert.files import write_text
 from codert.learning.checkpoint import Position, load_checkpoint, save_checkpoint
+from codert.learning.curves import curves_of
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import Objective, objective
 from codert.learning.plan import Plan
-from codert.learning.run_folder import CHECKPOINT, CURVES, curves_of
+from codert.learning.run_folder import CHECKPOINT, CURVES
 
 _RECORD_EVERY = 10  # updates
 

@@ -11,8 +11,10 @@ from codert.data.manifest import Utterance
 from codert.data.skipped import Skipped
 from codert.evaluation.results import Result
 from codert.evaluation.systems import System
+from codert.learning.curves import curves_of
 from codert.learning.machine import machine
-from codert.learning.run_folder import curves_of, placeless, plan_of, with_places
+from codert.learning.plan_places import placeless, with_places
+from codert.learning.run_folder import plan_of
 from codert.reports.report import Example, Lesson, Portion, Report
 
 _SHOWN = 6  # transcripts

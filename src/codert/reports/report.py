@@ -136,7 +136,7 @@ class Report:
         lessons: what was trained.
         portions: on what.
         results: a row of the table each.
-        curves: of each plan, see `codert.learning.run_folder.curves_of`.
+        curves: of each plan, see `codert.learning.curves.curves_of`.
         analyses: of each system, the first being what the others agree with.
         detailed: the systems whose analysis is shown in pictures.
         examples: transcripts.

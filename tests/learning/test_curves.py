@@ -1,11 +1,12 @@
-"""What lies in a run's folder, as others read it."""
+"""The curves of a run, as others read them."""
 
 from pathlib import Path
 
 import pytest
 
 from codert.errors import InputError
-from codert.learning.run_folder import CURVES, curves_of
+from codert.learning.curves import curves_of
+from codert.learning.run_folder import CURVES
 
 
 def test_a_run_that_was_not_begun_has_no_curves(tmp_path: Path) -> None:
