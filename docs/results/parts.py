@@ -15,7 +15,7 @@ from codert.data.manifest import read_manifest
 from codert.data.text import normalise
 from codert.evaluation.significance import compare_over_seeds
 from codert.experiments.cells import Cell
-from codert.experiments.records import Heard, Records
+from codert.experiments.records import Records, Scored
 
 FOLDS = range(5)
 SEEDS = (0, 1, 2)
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     with_recogniser: str = "student"
 
 
-Part = Callable[[int, Heard], bool]  # of a fold and an utterance
+Part = Callable[[int, Scored], bool]  # of a fold and an utterance
 
 
 def main() -> None:
@@ -122,8 +122,8 @@ def compare(
     folds: Sequence[int] = FOLDS,
 ) -> None:
     """Print what two plans come to on a part, and their comparison over pairs and seeds."""
-    one: list[list[Heard]] = []
-    other: list[list[Heard]] = []
+    one: list[list[Scored]] = []
+    other: list[list[Scored]] = []
     for experiment, reference, plan, corpus, recogniser, with_recogniser in pairs:
         records = Records(Path(__file__).parent / experiment)
         for seed in seeds:
@@ -132,7 +132,7 @@ def compare(
                     [
                         each
                         for fold in folds
-                        for each in records.heard((Cell(of, corpus, fold, seed), who, "test"))
+                        for each in records.scored((Cell(of, corpus, fold, seed), who, "test"))
                         if part(fold, each)
                     ]
                 )

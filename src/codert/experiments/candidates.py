@@ -234,18 +234,18 @@ def _check_same_speech(found: _Found) -> None:
             name = f"{plan}/{recogniser} from seed {seed} in {root}"
             keys = [key for key, record in group.items() if record.seed == seed]
             folds = {key[0].fold for key in keys}
-            heard = {
+            scored = {
                 (key[0].fold, each.id, each.words)
                 for key in keys
-                for each in Records(root).heard(key)
+                for each in Records(root).scored(key)
             }
-            first = first or (name, folds, heard)
+            first = first or (name, folds, scored)
             if folds != first[1]:
                 raise InputError(
                     f"{name} was scored on {_folds(folds)} and {first[0]} on {_folds(first[1])}; "
                     "finish both with `codert experiment`, or name the runs to choose from"
                 )
-            if heard != first[2]:
+            if scored != first[2]:
                 raise InputError(
                     f"{name} and {first[0]} were scored on different utterances; "
                     "name runs that were scored on the same"

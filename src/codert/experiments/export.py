@@ -235,10 +235,10 @@ def _recorded(run: Path) -> list[tuple[Record, Score]]:
     for key, record in records_below(run, root).items():
         if reason := unlike_scored(run, record):
             raise InputError(reason)
-        heard = Records(root).heard(key)
-        speakers = [each.speaker for each in heard]
+        scored = Records(root).scored(key)
+        speakers = [each.speaker for each in scored]
         errors, words = by_drawn(
-            speakers, [each.errors for each in heard], [each.words for each in heard]
+            speakers, [each.errors for each in scored], [each.words for each in scored]
         )
         score = Score(
             corpus=record.corpus,

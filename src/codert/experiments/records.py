@@ -89,8 +89,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """An utterance as one recogniser heard it."""
+class Scored:
+    """An utterance that a recogniser was scored on."""
 
     id: str
     speaker: str
@@ -172,7 +172,7 @@ class Records:
                 "back, call it something else, or remove this file and its results"
             )
 
-    def heard(self, key: Key) -> list[Heard]:
+    def scored(self, key: Key) -> list[Scored]:
         """The utterances of a recogniser.
 
         Raises:
@@ -183,24 +183,24 @@ class Records:
         header, *rows = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         if header.split("\t") != list(_COLUMNS):
             raise InputError(f"{path}, line 1: write {', '.join(_COLUMNS)} with tabs between")
-        heard = []
+        scored = []
         for number, row in enumerate(rows, start=2):
             try:
                 id, speaker, errors, words = row.split("\t")
-                heard.append(Heard(id, speaker, int(errors), int(words)))
+                scored.append(Scored(id, speaker, int(errors), int(words)))
             except ValueError:
                 raise InputError(
                     f"{path}, line {number}: not {', '.join(_COLUMNS)}; remove the file, "
                     "and the experiment scores again"
                 ) from None
-        return heard
+        return scored
 
     def check_scored(self, key: Key, record: Record, utterances: Iterable[Utterance]) -> None:
         """Raises InputError where a recogniser was scored on others than it would be today.
 
         They are told by their ids and how many words they have.
         """
-        scored = {each.id: each.words for each in self.heard(key)}
+        scored = {each.id: each.words for each in self.scored(key)}
         spoken = (each for each in utterances if each.split == record.split)
         today = {each.id: len(normalise(each.text).split()) for each in spoken}
         new = today.keys() - scored

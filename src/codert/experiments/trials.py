@@ -73,7 +73,7 @@ def trials_of(
     if not whole:
         return None
     heard = {
-        seed: {(key[0].fold, each.id): each for key in keys for each in matrix.records.heard(key)}
+        seed: {(key[0].fold, each.id): each for key in keys for each in matrix.records.scored(key)}
         for seed, keys in whole.items()
     }
     first = next(iter(heard.values()))
