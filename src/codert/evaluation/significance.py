@@ -4,7 +4,8 @@ Source: Bisani & Ney, "Bootstrap estimates for confidence intervals in ASR perfo
 evaluation" (ICASSP 2004). `bootstrap_interval` and `compare` draw what they are given with
 replacement: speakers with all that they said, where `by_drawn` made the counts. So their figures
 are about the drawing of the test speech: a model trained again from another seed is outside them.
-`compare_over_seeds` draws seeds and speakers. `mapsswe` draws nothing.
+`compare_over_seeds`, of which `compare` is the case of one seed, draws seeds and speakers.
+`mapsswe` draws nothing.
 """
 
 import math
@@ -108,17 +109,16 @@ def compare(
     Args:
         reference_errors: of the reference system in each speaker's speech or utterance, (N,).
         system_errors: of the system in the same, (N,).
-        samples: drawings of N of them.
+        samples: drawings, as of `compare_over_seeds` from one seed.
         seed: of the drawings; the same one draws the same.
 
     Raises:
         InputError: the two differ in length, the reference system makes no errors, or there is one
             alone.
     """
-    counts = _counts(reference_errors, system_errors)
-    _check_many(counts.shape[1])
-    _check_errors(counts[0])
-    return _comparison(counts, _resampled_sums(counts, samples, seed))
+    a, b = _counts(reference_errors, system_errors)
+    each = [str(i) for i in range(len(a))]
+    return compare_over_seeds(a[None], b[None], each, samples=samples, seed=seed)
 
 
 def compare_over_seeds(
