@@ -1,6 +1,6 @@
 """Plans on parts of the test speech, or several experiments together, from the stored lines.
 
-What docs/results.md says "by parts.py" of. From the top of a checkout:
+What the pages beside it say "by parts.py" of. From the top of a checkout:
 
     AN4=FOLDER python docs/results/parts.py
 """

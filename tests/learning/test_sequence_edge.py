@@ -18,6 +18,7 @@ from codert.data.wordpieces import WordPieces
 from codert.decoding import beam_search, greedy
 from codert.errors import InputError
 from codert.lattice import BLANK
+from codert.learning.compatibility import check_decoders
 from codert.learning.edges import SequenceEdge, of_words
 from codert.learning.ensemble import Ensemble
 from codert.learning.objective import objective
@@ -233,6 +234,37 @@ def test_a_corpus_without_any_transcript_has_its_teachers_word_pieces(
     untaught = tiny_plan("static", settings, edges=deaf, data={"untranscribed": True}, **over)
     with pytest.raises(InputError, match="no edge teaches the decoder of 'student'; write match"):
         run(untaught, tmp_path / "silent.tsv", "untaught")
+
+
+HEADS = {"models": {"small": {"joint": {"kind": "mlp", "width": 6}}}}
+BEGUN = {"recognisers": {"student": {"start": {"decoder": "runs/x/x"}}}}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "keys", "over", "mend"),
+    [
+        ("static", {"match": "lattice"}, {}, None),
+        ("static", {"match": "sequence"}, HEADS, None),
+        ("static", {"match": "decoder_logits"}, {}, None),
+        ("static", {"match": "hidden"}, BEGUN, None),
+        ("static", {"match": "hidden"}, {}, "write match: lattice"),
+        ("static", {"match": "encoder_logits", "gauge": "centred"}, {}, "write match: lattice"),
+        ("static", {"match": "decoder_logits"}, HEADS, "write match: lattice"),
+        ("static", {"match": "lattice", "weight": 0}, {}, "write match: lattice"),
+        # Nobody teaches a teacher in training, nor by itself a decoder that is the teacher's too.
+        ("tandem", {"match": "lattice"}, {}, "let an edge teach it, or freeze it"),
+        ("tandem-shared", {"match": "lattice"}, {}, "let an edge teach it, or freeze it"),
+    ],
+)
+def test_without_any_text_an_edge_must_teach_each_decoder(
+    recipe: str, keys: dict[str, Any], over: dict[str, Any], mend: str | None, settings: Path
+) -> None:
+    plan = tiny_plan(recipe, settings, edges=[SEQUENCE | keys], **over)
+    if mend is None:
+        check_decoders(plan, "m.tsv")
+        return
+    with pytest.raises(InputError, match=f"^m.tsv: no utterance .* no edge teaches .*; {mend}"):
+        check_decoders(plan, "m.tsv")
 
 
 MATCHES: list[dict[str, Any]] = [

@@ -44,8 +44,8 @@ def alpha_divergence(teacher: Tensor, student: Tensor, alpha: float = 0.5) -> Te
     """(1 - sum_v P^alpha Q^(1 - alpha)) / (alpha (1 - alpha)), P being the teacher's.
 
     Between reverse_kl (alpha to 0) and kl (alpha to 1), and bounded where those are not; at 0.5
-    four times the squared Hellinger distance. In float32 it is good to a percent from 0.01 to
-    0.99, and noise where alpha is much nearer to 0 or 1 and the two are much alike.
+    four times the squared Hellinger distance. In float32 its gradient is good to a percent from
+    0.01 to 0.99, and noise much nearer to 0 or 1; its value at these only from 0.001 nats or so.
 
     Source: Cichocki and Amari (2010), "Families of Alpha- Beta- and Gamma- Divergences",
     section 2.1.

@@ -2,10 +2,10 @@
 
 Source: Bisani & Ney, "Bootstrap estimates for confidence intervals in ASR performance
 evaluation" (ICASSP 2004). `bootstrap_interval` and `compare` draw what they are given with
-replacement: speakers with all that they said, where `by_drawn` made the counts. So their figures
-are about the drawing of the test speech: a model trained again from another seed is outside them.
-`compare_over_seeds`, of which `compare` is the case of one seed, draws seeds and speakers.
-`mapsswe` draws nothing.
+replacement, the latter one fewer than there are: speakers with all that they said, where `by_drawn`
+made the counts. So their figures are about the drawing of the test speech: a model trained again
+from another seed is outside them. `compare_over_seeds`, of which `compare` is the case of one
+seed, draws seeds and speakers. `mapsswe` draws nothing.
 """
 
 import math

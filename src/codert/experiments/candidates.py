@@ -166,12 +166,11 @@ def unlike_scored(recogniser: Path, record: Record) -> str | None:
     digest = digest_of(recogniser / WEIGHTS) if record.weights else ""
     if (record.updates, record.weights) == (updates, digest):
         return None
-    has = f"{updates} updates" if updates != record.updates else "other weights"
-    of = f"{record.updates}" if updates != record.updates else "others of as many updates"
-    return (
-        f"{recogniser}: has {has}, and the recorded results are of {of}; "
-        f"remove its line from {RESULTS} and run `codert experiment` again"
-    )
+    if updates != record.updates:
+        why = f"has {updates} updates, and the recorded results are of {record.updates}"
+    else:
+        why = f"has other weights than were scored, of {updates} updates too"
+    return f"{recogniser}: {why}; remove its lines from {RESULTS} and run `codert experiment` again"
 
 
 def _other_weights(found: _Found) -> _Reasons:

@@ -72,17 +72,17 @@ def trials_of(
             whole[seed] = keys
     if not whole:
         return None
-    heard = {
+    scored = {
         seed: {(key[0].fold, each.id): each for key in keys for each in matrix.records.scored(key)}
         for seed, keys in whole.items()
     }
-    first = next(iter(heard.values()))
+    first = next(iter(scored.values()))
     utterances = list(first)
-    for seed, each in heard.items():
+    for seed, each in scored.items():
         if {u: x.words for u, x in each.items()} != {u: x.words for u, x in first.items()}:
             raise InputError(
                 f"{matrix.records.folder}: {plan} was scored on other utterances or transcripts "
-                f"from seed {seed} than from seed {next(iter(heard))}; remove its lines, to score "
+                f"from seed {seed} than from seed {next(iter(scored))}; remove its lines, to score "
                 "it again"
             )
     costs = {
@@ -95,7 +95,7 @@ def trials_of(
         utterances=utterances,
         speakers=[first[u].speaker for u in utterances],
         words=np.array([first[u].words for u in utterances]),
-        errors=np.array([[each[u].errors for u in utterances] for each in heard.values()]),
+        errors=np.array([[each[u].errors for u in utterances] for each in scored.values()]),
         skipped=max(sum(records[key].skipped for key in keys) for keys in whole.values()),
         heard=max(sum(records[key].heard for key in keys) for keys in whole.values()),
         seconds={seed: sum(each) for seed, each in known.items()} if known == costs else None,

@@ -74,6 +74,8 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             position = Position(**json.loads(file.metadata()["position"]))
+            if "moments" not in file.metadata():
+                raise InputError(f"{path}: was written by an earlier codert; train anew")
             moments = json.loads(file.metadata()["moments"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:

@@ -80,7 +80,7 @@ def _check_learns(plan: Plan, edge: Edge, where: str) -> None:
             f"{edge.student!r} share their decoder; match something else, or share nothing"
         )
     kept = parts & set(plan.recognisers[edge.student].keep)
-    if not parts_taught(plan, edge):
+    if edge.gradient == "student" and not parts_taught(plan, edge):
         named = " and ".join(part.replace("_", " ") for part in PARTS if part in kept)
         raise InputError(
             f"{where}.match is {edge.match!r}, but {edge.student!r} keeps its {named}; "
@@ -108,17 +108,25 @@ def parts_taught(plan: Plan, edge: Edge) -> set[Part]:
 
 def check_decoders(plan: Plan, where: str) -> None:
     """Raises InputError where speech without any text would leave a decoder as it is drawn."""
-    taught = {
-        plan.owner(edge.student, "decoder")
-        for edge in plan.edges
-        if "decoder" in parts_taught(plan, edge) and not plan.is_upward(edge)
-    }
+    taught = {plan.owner(each.student, "decoder") for each in plan.edges if _trains(plan, each)}
     for name in plan.live:
-        if plan.owner(name, "decoder") not in taught and "decoder" not in plan.begun(name):
-            raise InputError(
-                f"{where}: no utterance of split train has a text, and no edge teaches the decoder "
-                f"of {name!r}; write match: lattice, give it start.decoder, or some texts"
-            )
+        if plan.owner(name, "decoder") in taught or "decoder" in plan.begun(name):
+            continue
+        listens = any(edge.student == name for edge in plan.edges)
+        mend = "write match: lattice" if listens else "let an edge teach it, or freeze it"
+        raise InputError(
+            f"{where}: no utterance of split train has a text, and no edge teaches the decoder of "
+            f"{name!r}; {mend}, give it start.decoder, or some texts"
+        )
+
+
+def _trains(plan: Plan, edge: Edge) -> bool:
+    """Whether an edge makes a decoder of its student's, where nothing else does."""
+    # A head is the decoder itself where the joint has none; of a centred gauge it learns a mean.
+    is_it = not plan.live[edge.student].has_heads and edge.reads == {"decoder_head"}
+    reads = "decoder" in edge.reads or is_it
+    reached = "decoder" in parts_taught(plan, edge)
+    return bool(edge.weight) and reads and reached and not plan.is_upward(edge)
 
 
 def check_features(card: Card, plan: Plan, where: str) -> None:
@@ -144,7 +152,8 @@ def check_heads(
         by_ctc = " or training.ctc_weight" if heads == {"encoder_head"} else ""
         raise PlanError(
             f"{where}: the {part} logits of {name!r} come from a head that no loss trains; train "
-            f"it with joint.head_weight{by_ctc} above 0, or write match: lattice, which needs none"
+            f"it with joint.head_weight{by_ctc} above 0, or write match: lattice, which reads no "
+            "heads"
         )
 
 

@@ -39,7 +39,7 @@ class Member:
             recogniser shares such a part and trains it, it has to be started, and runs as in
             inference.
         rate: a factor on the learning rate of its own weights; what is shared has the plain rate.
-        role: student or teacher; for tables, and see `Plan.is_upward`.
+        role: student or teacher; see `Card`, and `Plan.is_upward`.
     """
 
     model: str | None = None

@@ -1,7 +1,7 @@
 """Reading a recipe: its file, its settings, and what is laid over both."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -155,7 +155,7 @@ def _under(below: Keys, above: Keys) -> Keys:
     return merged(below, above)
 
 
-def _laid(edges: Iterable[Keys], below: Iterable[Keys], above: Keys) -> list[Keys]:
+def _laid(edges: Iterable[Keys], below: Sequence[Keys], above: Keys) -> list[Keys]:
     """Edges with layers of keys laid under each, and keys laid over each that has such.
 
     What none of them has is laid over all, so that it is refused.

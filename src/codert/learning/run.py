@@ -148,6 +148,8 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         said = f"no utterance of split dev (there are: {there}): the last weights will be kept"
         tqdm.write(f"codert: {manifests[0]}: {said}", file=sys.stderr)
     wordpieces = wordpieces_of(plan, by_split["train"])
+    if not any(normalise(each.text) for each in by_split["train"]):
+        check_decoders(plan, str(manifests[0]))
 
     def dataset(split: str, training: bool) -> Dataset:
         return Dataset(
@@ -161,8 +163,6 @@ def prepared(plan: Plan, manifests: Sequence[Path], cache: Path, device: torch.d
         )
 
     training = dataset("train", training=True)
-    if not any(training.texts.values()):
-        check_decoders(plan, str(manifests[0]))
     development = dataset("dev", training=False) if by_split["dev"] else None
     for name, teacher in plan.frozen.items():
         check_wordpieces(teacher, wordpieces, f"recognisers.{name}.frozen: {teacher}")

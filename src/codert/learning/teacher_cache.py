@@ -40,7 +40,7 @@ class TeacherCache:
     A file belongs to one teacher's weights and configuration, and a record to one utterance's
     features: what has changed is not found, and made anew. So every speed of an
     utterance has a record, and what no two epochs hear alike must not be asked for. The code of
-    an encoder that is a foreign module it does not know: after a change to that remove the file.
+    an encoder that is a foreign module it does not know: after a change to that remove `*.layers`.
 
     Each utterance is encoded by itself, so that a record depends on nothing that it came
     beside: a run is the same bit for bit whatever was in the cache before.
