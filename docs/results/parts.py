@@ -75,29 +75,16 @@ def main() -> None:
         Pair("an4-tuned", "static-encoder-logits", "tandem-shared-encoder-logits"),
     ]
     compare("with encoder logits too", together)
-    for pair in (
-        Pair("an4-tuned", "alone", "tandem-shared"),
-        Pair("an4-tuned", "alone", "static"),
-        Pair("an4-tuned", "static", "tandem-shared"),
-        Pair(
-            "an4-tuned",
-            "teacher",
-            "tandem-shared",
-            recogniser="teacher",
-            with_recogniser="teacher",
-        ),
-        Pair("an4-tuned", "alone", "tandem-shared-encoder-logits"),
-        Pair("an4-tuned", "alone", "static-encoder-logits"),
-        Pair("an4-tuned", "static-encoder-logits", "tandem-shared-encoder-logits"),
-        Pair(
-            "an4-tuned",
-            "teacher",
-            "tandem-shared-encoder-logits",
-            recogniser="teacher",
-            with_recogniser="teacher",
-        ),
-    ):
-        compare("seeds 3 and 4", [pair], seeds=(3, 4))
+    for edge in ("", "-encoder-logits"):
+        finished, taught = f"static{edge}", f"tandem-shared{edge}"
+        for reference, plan, recogniser in (
+            ("alone", taught, "student"),
+            ("alone", finished, "student"),
+            (finished, taught, "student"),
+            ("teacher", taught, "teacher"),
+        ):
+            pair = Pair("an4-tuned", reference, plan, "an4", recogniser, recogniser)
+            compare("seeds 3 and 4", [pair], seeds=(3, 4))
     corpora: dict[str, Part] = {
         "AN4": lambda fold, each: each.id[0].isalpha(),
         "learners": lambda fold, each: not each.id[0].isalpha(),

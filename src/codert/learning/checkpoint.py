@@ -73,10 +73,11 @@ def load_checkpoint(
 
     try:
         with safe_open(path, framework="pt") as file:
-            position = Position(**json.loads(file.metadata()["position"]))
-            if "moments" not in file.metadata():
+            metadata = file.metadata()
+            position = Position(**json.loads(metadata["position"]))
+            if "moments" not in metadata:
                 raise InputError(f"{path}: was written by an earlier codert; train anew")
-            moments = json.loads(file.metadata()["moments"])
+            moments = json.loads(metadata["moments"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise InputError(f"{path}: nothing to resume; run without --resume") from None

@@ -72,7 +72,7 @@ def _check_edge(plan: Plan, edge: Edge, where: str) -> None:
 
 def _check_learns(plan: Plan, edge: Edge, where: str) -> None:
     """Raises InputError where an edge reaches nothing of its student that learns."""
-    parts = parts_read(plan, edge)
+    parts = _parts_read(plan, edge)
     shared = "decoder" in plan.share and edge.teacher in plan.live
     if shared and parts == {"decoder"}:
         raise InputError(
@@ -80,7 +80,7 @@ def _check_learns(plan: Plan, edge: Edge, where: str) -> None:
             f"{edge.student!r} share their decoder; match something else, or share nothing"
         )
     kept = parts & set(plan.recognisers[edge.student].keep)
-    if edge.gradient == "student" and not parts_taught(plan, edge):
+    if edge.gradient == "student" and not _parts_taught(plan, edge):
         named = " and ".join(part.replace("_", " ") for part in PARTS if part in kept)
         raise InputError(
             f"{where}.match is {edge.match!r}, but {edge.student!r} keeps its {named}; "
@@ -88,7 +88,7 @@ def _check_learns(plan: Plan, edge: Edge, where: str) -> None:
         )
 
 
-def parts_read(plan: Plan, edge: Edge) -> set[Part]:
+def _parts_read(plan: Plan, edge: Edge) -> set[Part]:
     """Those of its student that an edge reads and that have weights."""
     read = {of.removesuffix("_head") for of in edge.reads}
     has_front_end = plan.live[edge.student].encoder.front_end.strides
@@ -98,9 +98,9 @@ def parts_read(plan: Plan, edge: Edge) -> set[Part]:
     return parts
 
 
-def parts_taught(plan: Plan, edge: Edge) -> set[Part]:
+def _parts_taught(plan: Plan, edge: Edge) -> set[Part]:
     """Those of its student that an edge's gradient reaches."""
-    taught = parts_read(plan, edge) - set(plan.recognisers[edge.student].keep)
+    taught = _parts_read(plan, edge) - set(plan.recognisers[edge.student].keep)
     if edge.gradient == "student" and "decoder" in plan.share and edge.teacher in plan.live:
         taught -= {"decoder"}  # it is the teacher's as well
     return taught
@@ -125,7 +125,7 @@ def _trains(plan: Plan, edge: Edge) -> bool:
     # A head is the decoder itself where the joint has none; of a centred gauge it learns a mean.
     is_it = not plan.live[edge.student].has_heads and edge.reads == {"decoder_head"}
     reads = "decoder" in edge.reads or is_it
-    reached = "decoder" in parts_taught(plan, edge)
+    reached = "decoder" in _parts_taught(plan, edge)
     return bool(edge.weight) and reads and reached and not plan.is_upward(edge)
 
 

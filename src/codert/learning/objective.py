@@ -49,9 +49,9 @@ def objective(
         progress: of the run, 0 to 1, for schedules.
         step: names the streams that dropout and edges draw from.
     """
+    # Of words that it wrote itself a teacher must not learn what its student makes of them: at
+    # first it writes none.
     weights = {
-        # Of words that it wrote itself a teacher must not learn what its student makes of them:
-        # at first it writes none.
         i: edge.weight * edge.schedule.at(progress)
         for i, edge in enumerate(plan.edges)
         if batch.transcribed or not plan.is_upward(edge)
