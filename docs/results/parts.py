@@ -76,12 +76,12 @@ def main() -> None:
     ]
     compare("with encoder logits too", together)
     for edge in ("", "-encoder-logits"):
-        finished, taught = f"static{edge}", f"tandem-shared{edge}"
+        finished, in_place = f"static{edge}", f"tandem-shared{edge}"
         for reference, plan, recogniser in (
-            ("alone", taught, "student"),
+            ("alone", in_place, "student"),
             ("alone", finished, "student"),
-            (finished, taught, "student"),
-            ("teacher", taught, "teacher"),
+            (finished, in_place, "student"),
+            ("teacher", in_place, "teacher"),
         ):
             pair = Pair("an4-tuned", reference, plan, "an4", recogniser, recogniser)
             compare("seeds 3 and 4", [pair], seeds=(3, 4))
